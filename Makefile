@@ -1,0 +1,83 @@
+# alphakite: everything one does with a checkout. Needs make and Python 3.11 or newer; all else goes into .venv.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup setup-dev demo test lint types bench faults docs requirements clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q install
+# Only what the pinned files name, each with the hash of what was tested. Building ours needs nothing from outside.
+PINNED := $(PIP) --require-hashes -r
+PINNER ?= pip-compile
+COMPILE := CUSTOM_COMPILE_COMMAND="make requirements" $(PINNER) -q --upgrade --generate-hashes --strip-extras \
+	--allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
+DEMO_ARGS ?=
+TEST_ARGS ?=
+BENCH_ARGS ?=
+
+# A virtual environment holds its own path: one that was moved here from elsewhere is made again.
+ifneq ($(shell cat $(VENV)/.made 2>/dev/null),$(CURDIR))
+$(shell rm -f $(VENV)/.made)
+endif
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 20
+
+setup: $(VENV)/.run-installed  ## make .venv/bin/alphakite
+
+setup-dev: $(VENV)/.dev-installed  ## add what tests, checks and bench need
+
+demo: setup  ## record from a local Schwab, with a live view (DEMO_ARGS="--for 60"); Ctrl-C ends it
+	@exec $(BIN)/alphakite demo --data .alphakite/demo $(DEMO_ARGS)
+
+test: setup-dev  ## run the tests (TEST_ARGS="-k journal")
+	@$(BIN)/python -m pytest $(TEST_ARGS)
+
+lint: setup-dev  ## check style and formatting
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+types: setup-dev  ## check the types, strictly
+	@$(BIN)/mypy
+
+bench: setup-dev  ## measure, and print figures (BENCH_ARGS)
+	@$(BIN)/python -m bench $(BENCH_ARGS)
+
+faults: setup-dev  ## run every fault test, the long ones too
+	@$(BIN)/python -m pytest tests/faults -m "slow or not slow" $(TEST_ARGS)
+
+docs: setup-dev  ## write the generated reference pages under docs/reference
+	@$(BIN)/python docs/generate.py
+
+requirements:  ## pin the newest versions again (needs pip-tools; PINNER=path)
+	@cd requirements && $(COMPILE) -o run.txt run.in && $(COMPILE) -o dev.txt dev.in
+
+clean:  ## remove .venv and caches; recorded data stays
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis src/alphakite.egg-info
+
+$(VENV)/.made:
+	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then lacking=$$python; continue; fi; \
+	  echo "setup: making $(VENV) with $$("$$python" --version)"; \
+	  "$$python" -m venv --clear $(VENV) && echo "$(CURDIR)" > $@; exit $$?; \
+	done; \
+	if [ -n "$$lacking" ]; then \
+	  echo "setup: $$lacking cannot make virtual environments. Next, on Debian or Ubuntu:" >&2; \
+	  echo "  apt-get install python3-venv" >&2; \
+	else \
+	  echo "setup: no Python 3.11 or newer found. Next, on Debian 12 or Ubuntu 24.04 or newer:" >&2; \
+	  echo "  apt-get install python3 python3-venv" >&2; \
+	fi; exit 1
+
+$(VENV)/.run-installed: $(VENV)/.made requirements/run.txt pyproject.toml
+	@echo "setup: installing the pinned packages (about a minute the first time)"
+	@$(PINNED) requirements/run.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+	@echo "setup: done, $(BIN)/alphakite is ready"
+
+$(VENV)/.dev-installed: $(VENV)/.run-installed requirements/dev.txt
+	@echo "setup: installing what the tests and checks need"
+	@$(PINNED) requirements/dev.txt
+	@touch $@

@@ -1,0 +1,337 @@
+"""The settings: every name, its default, its legal range and where its value came from; validated together.
+
+In:   flags > environment > the .env file (`--env-file`, else ./.env if there is one) > default; an empty value is none.
+Out:  one frozen `Settings`, read once by `cli/` and passed down.
+All problems are collected and raised as one ConfigError, each with its origin and what would be legal. An unknown key
+in the file too; keys of later versions (`RESERVED`) are accepted and listed as unused. Secrets never print.
+A relative path from the file counts from the file's folder, so that a settings file works from anywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import fnmatch
+import ipaddress
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from alphakite.errors import ConfigError
+
+TICKER = re.compile(r"[A-Z0-9./$-]{1,24}")
+RESERVED = (
+    "SUPABASE_URL",
+    "SUPABASE_SERVICE_ROLE_KEY",
+    "OPTION_*",
+    "OPTIONS",
+    "GREEKS_INTERVAL",
+    "DASHBOARD_*",
+    "ALLOW_ANON_READ",
+    "DATABASE_MAX_MB",
+    "DATABASE_THIN",
+)
+"""Names that a later version will use."""
+UNUSED = "not used by this version"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One setting. `parse` raises ValueError for what is not `legal`; `attribute`: its name in Settings if special."""
+
+    default: str
+    legal: str
+    parse: Callable[[str], Any]
+    secret: bool = False
+    attribute: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Settings:
+    """What this process was told. Intervals and timeouts in seconds, `*_mb` in 10^6 bytes, `*_ms` in milliseconds."""
+
+    tickers: tuple[str, ...]
+    stream_hours: str
+    """`extended` or `regular`: the hours that the tables record."""
+    stream_resolution: str
+    """`1s` or `tick`."""
+    skip_market_hours: bool
+    batch_size: int
+    """Rows in one transaction."""
+    batch_interval: float
+    database_url: str
+    """Empty: the embedded PostgreSQL in the data folder."""
+    schwab_api_url: str
+    """Without a slash at its end."""
+    schwab_app_key: str
+    schwab_app_secret: str
+    schwab_token_file: Path
+    clock: str
+    """`system` or `feed`."""
+    data_dir: Path
+    journal_fsync_interval: float
+    journal_segment_mb: float
+    checkpoint_interval: float
+    coalesce_ms: int
+    silence_timeout: float
+    metrics_interval: float
+    log_level: str
+    log_format: str
+    disk_min_free_mb: int
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Name → where its value came from."""
+    unused: tuple[tuple[str, str], ...] = ()
+    """(name, origin) of accepted keys that this version does not use."""
+
+    def items(self) -> list[tuple[str, str, str]]:
+        """(name, shown value, origin) of every setting; a secret is shown as `set` or `unset`."""
+        return [(name, self.shown(name), self.origins.get(name, "default")) for name in SPECS]
+
+    def shown(self, name: str) -> str:
+        """A setting's value as a person would write it."""
+        value = getattr(self, _attribute(name))
+        if SPECS[name].secret:
+            return "set" if value else "unset"
+        if isinstance(value, bool):
+            return str(value).lower()
+        return ",".join(value) if isinstance(value, tuple) else str(value)
+
+    def secrets(self) -> tuple[str, ...]:
+        """The strings that no log line may show, the password inside DATABASE_URL among them."""
+        found = [getattr(self, _attribute(name)) for name, spec in SPECS.items() if spec.secret]
+        if password := urlsplit(self.database_url).password:
+            found += [password, unquote(password)]
+        return tuple(value for value in found if value)
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value, _ in self.items())})"
+
+
+def load(
+    args: argparse.Namespace | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, str] | None = None,
+) -> Settings:
+    """The settings of this process.
+
+    Args:
+        args: a command's flags: `env_file`, `data`, and those of `add_setting_flags`. None: no flags and no ./.env, so
+            that a library or a test never picks up a stranger's file by accident.
+        environ: instead of os.environ.
+        overrides: values that the command itself lays down, above everything; an empty one brings the default back.
+    Raises: ConfigError naming every problem at once.
+    """
+    problems: list[str] = []
+    unused: list[tuple[str, str]] = []
+    given: dict[str, tuple[str, str]] = {}  # name → value, origin; a later source replaces an earlier one
+    folder = Path.cwd()
+    if (file := _env_file(args)) is not None:
+        folder = file.absolute().parent
+        given |= _read_env_file(file, problems, unused)
+    from_file = set(given)
+    environ = os.environ if environ is None else environ
+    overrides = overrides or {}
+    for source, origin in ((environ, "environment"), (_flags(args), ""), (overrides, "this command")):
+        found = {
+            name: (source[name], origin or f"flag {_flag(name)}") for name in SPECS if source.get(name, "").strip()
+        }
+        from_file -= set(found)
+        given |= found
+    given = {name: one for name, one in given.items() if overrides.get(name, "kept").strip()}
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for name, spec in SPECS.items():
+        text, origin = given.get(name, (spec.default, "default"))
+        origins[name] = origin
+        try:
+            value = spec.parse(text.strip())
+        except ValueError:
+            shown = "(a secret)" if spec.secret else repr(text)
+            problems.append(f"{name} is {shown} ({origin}): must be {spec.legal}")
+            continue
+        if isinstance(value, Path):
+            value = (folder if name in from_file else Path.cwd()) / value.expanduser()
+        values[_attribute(name)] = value
+    if bool(values.get("schwab_app_key")) != bool(values.get("schwab_app_secret")):
+        lacking = "SCHWAB_APP_SECRET" if values.get("schwab_app_key") else "SCHWAB_APP_KEY"
+        problems.append(f"{lacking} is not set: SCHWAB_APP_KEY and SCHWAB_APP_SECRET go together")
+    if problems:
+        raise ConfigError(
+            problems[0] if len(problems) == 1 else f"{len(problems)} settings are wrong:\n  " + "\n  ".join(problems),
+            next_step="correct the value where it comes from; .env.example explains each setting",
+        )
+    if origins["SCHWAB_TOKEN_FILE"] == "default":
+        values["schwab_token_file"] = values["data_dir"] / "token.json"
+    return Settings(**values, origins=origins, unused=tuple(unused))
+
+
+def add_setting_flags(parser: argparse.ArgumentParser) -> None:
+    """One flag for each setting, `--batch-size` for BATCH_SIZE; none for a secret, which process lists would show."""
+    group = parser.add_argument_group("settings (each is also a name in .env and in the environment)")
+    for name, spec in SPECS.items():
+        if not spec.secret and name != "DATA_DIR":
+            shown = f"{spec.legal} (default {spec.default})".replace("%", "%%")
+            group.add_argument(_flag(name), dest=f"set_{name}", metavar="V", default=argparse.SUPPRESS, help=shown)
+
+
+def _attribute(name: str) -> str:
+    return SPECS[name].attribute or name.lower()
+
+
+def _flag(name: str) -> str:
+    return "--data" if name == "DATA_DIR" else "--" + name.lower().replace("_", "-")
+
+
+def _flags(args: argparse.Namespace | None) -> dict[str, str]:
+    found = {name: str(getattr(args, f"set_{name}", "")) for name in SPECS}
+    return found | {"DATA_DIR": str(getattr(args, "data", None) or "")}
+
+
+def _env_file(args: argparse.Namespace | None) -> Path | None:
+    if args is None:
+        return None
+    named = getattr(args, "env_file", None)
+    if named:
+        return Path(named)
+    return Path(".env") if Path(".env").is_file() else None
+
+
+def _read_env_file(file: Path, problems: list[str], unused: list[tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """The settings that the file holds, by python-dotenv's own grammar, without interpolation."""
+    from dotenv.parser import parse_stream
+
+    found: dict[str, tuple[str, str]] = {}
+    try:
+        with file.open(encoding="utf-8") as stream:
+            bindings = list(parse_stream(stream))
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"the settings file {file} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}")
+        return found
+    for binding in bindings:
+        origin = f"{file}:{_line(binding.original.string, binding.original.line)}"
+        name = binding.key
+        if binding.error or (name is not None and binding.value is None):
+            problems.append(f"{origin}: not a line of the form NAME=value")
+        elif name in SPECS:
+            if (binding.value or "").strip():
+                found[name] = (binding.value or "", origin)
+        elif name is not None and any(fnmatch.fnmatchcase(name, pattern) for pattern in RESERVED):
+            unused.append((name, origin))
+        elif name is not None:
+            near = difflib.get_close_matches(name.upper(), SPECS, n=1, cutoff=0.5)
+            problems.append(f"{origin}: unknown setting {name}" + (f"; did you mean {near[0]}?" if near else ""))
+    return found
+
+
+def _line(text: str, first: int) -> int:
+    """The line on which a statement's own text begins: the parser counts the blank lines before it."""
+    return first + text[: len(text) - len(text.lstrip())].count("\n")
+
+
+def _choice(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in choices:
+            raise ValueError
+        return text.lower()
+
+    return parse
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = float(text)
+        if not (math.isfinite(value) and low <= value <= high):
+            raise ValueError
+        return value
+
+    return parse
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise ValueError
+        return value
+
+    return parse
+
+
+def _switch(text: str) -> bool:
+    if text.lower() in ("true", "yes", "on", "1"):
+        return True
+    if text.lower() in ("false", "no", "off", "0"):
+        return False
+    raise ValueError
+
+
+def _tickers(text: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(part.strip().upper() for part in text.split(",") if part.strip()))
+    if not found or not all(TICKER.fullmatch(ticker) for ticker in found):
+        raise ValueError
+    return found
+
+
+def _database_url(text: str) -> str:
+    parts = urlsplit(text)
+    if text and (parts.scheme not in ("postgresql", "postgres") or not (parts.hostname or parts.query)):
+        raise ValueError
+    _ = parts.port  # raises ValueError for an impossible one
+    return text
+
+
+def _api_url(text: str) -> str:
+    """Plain http only to this machine or a private address: the requests carry the app's secret."""
+    parts = urlsplit(text)
+    host = parts.hostname or ""
+    _ = parts.port
+    if not host or parts.scheme not in ("https", "http") or "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError
+    if parts.scheme == "http" and host != "localhost" and not ipaddress.ip_address(host).is_private:
+        raise ValueError
+    return text.rstrip("/")
+
+
+def _seconds(default: str, low: float, high: float) -> Spec:
+    return Spec(default, f"{low:g} to {high:g} seconds", _number(low, high))
+
+
+def _one_of(default: str, *choices: str) -> Spec:
+    return Spec(default, f"one of {', '.join(choices)}", _choice(*choices))
+
+
+SPECS: dict[str, Spec] = {
+    "STREAM_TICKER": Spec(
+        "QQQ", "tickers of letters, digits and . / $ -, with commas between", _tickers, attribute="tickers"
+    ),
+    "STREAM_HOURS": _one_of("extended", "extended", "regular"),
+    "STREAM_RESOLUTION": _one_of("1s", "1s", "tick"),
+    "SKIP_MARKET_HOURS": Spec("false", "true or false", _switch),
+    "BATCH_SIZE": Spec("500", "a whole number from 1 to 100000", _whole(1, 100_000)),
+    "BATCH_INTERVAL": _seconds("1.0", 0.01, 60),
+    "DATABASE_URL": Spec("", "postgresql://USER:PASSWORD@HOST:PORT/NAME", _database_url, secret=True),
+    "SCHWAB_API_URL": Spec(
+        "https://api.schwabapi.com", "an https:// address, or http:// on this machine or a private address", _api_url
+    ),
+    "SCHWAB_APP_KEY": Spec("", "the app key of the Schwab developer portal", str, secret=True),
+    "SCHWAB_APP_SECRET": Spec("", "the app secret of the Schwab developer portal", str, secret=True),
+    "SCHWAB_TOKEN_FILE": Spec("token.json", "a file; by default it lies in the data folder", Path),
+    "CLOCK": _one_of("system", "system", "feed"),
+    "DATA_DIR": Spec("~/.local/share/alphakite", "a folder", Path),
+    "JOURNAL_FSYNC_INTERVAL": _seconds("1.0", 0.01, 60),
+    "JOURNAL_SEGMENT_MB": Spec("64", "0.01 to 1024 megabytes", _number(0.01, 1024)),
+    "CHECKPOINT_INTERVAL": _seconds("30", 0.01, 3600),
+    "COALESCE_MS": Spec("20", "a whole number of milliseconds from 0 to 1000", _whole(0, 1000)),
+    "SILENCE_TIMEOUT": _seconds("45", 0.1, 600),
+    "METRICS_INTERVAL": _seconds("10", 0.1, 3600),
+    "LOG_LEVEL": _one_of("info", "debug", "info", "warning", "error"),
+    "LOG_FORMAT": _one_of("auto", "auto", "json", "text"),
+    "DISK_MIN_FREE_MB": Spec("200", "a whole number of megabytes from 0 to 10000000", _whole(0, 10_000_000)),
+}
+"""Every setting, in the order in which `alphakite config` shows them."""

@@ -1,0 +1,174 @@
+"""Records → rows, for all instruments: the one derivation that live, catch-up, replay and `rederive` share.
+
+In:   the journal's records in order of seq, decoded by the feed.      Out:  Rows, emptied by `take`.
+Time moves by `ts_recv` of records alone: a second ends when a later record shows that it is over. While a connection
+is up only its frames move time, so that no second is closed that a gap may still reach into.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from alphakite.derive.gaps import JOURNAL_FAULT, PROCESS_DOWN
+from alphakite.derive.instrument import At, Counts, Instrument, Rows
+from alphakite.derive.moment import SECOND_US, DeriveSettings, Moment, moment
+from alphakite.model import Candle, EquityUpdate
+
+STATE_VERSION = 1
+"""Goes up with every change of state or of a definition: an older checkpoint is then derived anew."""
+
+
+class State(msgspec.Struct):
+    """All that derivation remembers; a checkpoint is its bytes."""
+
+    version: int = STATE_VERSION
+    seq: int = 0
+    settings: DeriveSettings = DeriveSettings()
+    now: Moment = msgspec.field(default_factory=Moment)
+    conn: int = 0
+    last_us: int = 0
+    journal_no: int = 0
+    instruments: dict[str, Instrument] = {}
+    pending: list[str] = []
+    counts: Counts = msgspec.field(default_factory=Counts)
+    frames: int = 0
+    rejected: int = 0
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(State)
+
+
+class Engine:
+    """Derives one journal. Feed it each record once, in order, by the method of its kind, then `done(seq)`.
+
+    Args:
+        journal_no: the journal's number in the database, part of the key of rows under STREAM_RESOLUTION=tick.
+    """
+
+    def __init__(self, journal_no: int = 0, state: State | None = None) -> None:
+        self.state = state or State(journal_no=journal_no)
+        self.rows = Rows()
+
+    # ── records ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def configure(self, ts_us: int, settings: DeriveSettings) -> None:
+        """A CONFIG record: the settings from here on."""
+        state = self.state
+        state.settings = settings
+        state.now = moment(state.now.second_us, settings) if state.now.second_us >= 0 else Moment()
+        self._quiet(ts_us)
+        for ticker in settings.tickers:
+            if ticker not in state.instruments:
+                state.instruments[ticker] = Instrument(ticker)
+            state.instruments[ticker].expect(ts_us, state.now, self.rows)
+
+    def lost(self, ts_us: int, reason: str) -> None:
+        """A CONNECTION record that ends a connection, or a PROCESS record that shows that one was cut off."""
+        state = self.state
+        if state.conn:
+            for instrument in state.instruments.values():
+                instrument.lose(state.last_us, reason, state.settings, self.rows, state.now)
+            state.conn = 0
+        self._quiet(ts_us)
+
+    def started(self, ts_us: int) -> None:
+        """A PROCESS record: a recorder begins to write; whatever connection was open died with the one before."""
+        self.lost(ts_us, PROCESS_DOWN)
+
+    def damaged(self, ts_us: int) -> None:
+        """Records are missing from the journal itself: what they held is a gap."""
+        if self.state.conn:
+            conn = self.state.conn
+            self.lost(ts_us, JOURNAL_FAULT)
+            self.state.conn = conn
+
+    def frame(self, seq: int, ts_us: int, conn: int, updates: list[EquityUpdate], rejected: int) -> None:
+        """A FRAME record of a connection, with the changed fields that the feed found in it."""
+        state = self.state
+        state.frames += 1
+        state.rejected += rejected
+        state.conn, state.last_us = conn, ts_us
+        if ts_us - state.now.second_us >= SECOND_US or state.now.second_us < 0:
+            self._advance(ts_us)
+        if not updates:
+            return
+        now, counts, rows = state.now, state.counts, self.rows
+        per_tick = state.journal_no if state.settings.resolution == "tick" else None
+        counts.updates += len(updates)
+        for item, update in enumerate(updates):
+            instrument = state.instruments.get(update.key)
+            if instrument is None:
+                instrument = state.instruments[update.key] = Instrument(update.key)
+            if instrument.second_us != now.second_us:
+                instrument.second_us = now.second_us
+                state.pending.append(update.key)
+            at = At(ts_us, seq, item)
+            if instrument.conn != conn:
+                instrument.image(update, conn, at, now, state.settings, rows)
+                counts.images += 1
+            else:
+                instrument.update(update, at, now, rows, per_tick)
+                if per_tick is not None and now.recorded:
+                    counts.stored += 1
+
+    def history(self, ts_us: int, ticker: str, candles: list[Candle]) -> None:
+        """A REST record of price history: minute candles, oldest first."""
+        if not self.state.conn:
+            self._quiet(ts_us)
+        if (instrument := self.state.instruments.get(ticker)) is not None:
+            instrument.take_candles(candles, moment(ts_us, self.state.settings).open_us if ts_us else 0)
+
+    def done(self, seq: int) -> None:
+        """The record is derived."""
+        self.state.seq = seq
+
+    # ── results ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def take(self) -> Rows:
+        """The rows made since the last call."""
+        rows, self.rows = self.rows, Rows()
+        return rows
+
+    @property
+    def waiting(self) -> int:
+        """Updates of the second that is not over."""
+        return sum(self.state.instruments[ticker].waiting for ticker in self.state.pending)
+
+    def awaiting_history(self) -> list[str]:
+        """Tickers whose VWAP cannot be told without candles."""
+        return [ticker for ticker, instrument in self.state.instruments.items() if instrument.vwap.awaiting]
+
+    def open_gaps(self) -> list[str]:
+        """Tickers without an image on the present connection, while rows of them should be coming."""
+        if not self.state.now.recorded:
+            return []
+        return [t for t, i in self.state.instruments.items() if i.gap is not None and i.gap.end_us is None]
+
+    def snapshot(self) -> bytes:
+        """The state as bytes; `restore` makes an engine that goes on exactly from here."""
+        return _encoder.encode(self.state)
+
+    @classmethod
+    def restore(cls, snapshot: bytes) -> Engine | None:
+        """None if the bytes are not a state of this version."""
+        try:
+            state = _decoder.decode(snapshot)
+        except msgspec.DecodeError:
+            return None
+        return cls(state=state) if state.version == STATE_VERSION else None
+
+    # ── time ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _quiet(self, ts_us: int) -> None:
+        """Time passes without a connection."""
+        if not self.state.conn and ts_us - self.state.now.second_us >= SECOND_US and ts_us > 0:
+            self._advance(ts_us)
+
+    def _advance(self, ts_us: int) -> None:
+        """Finish the seconds before this time."""
+        state = self.state
+        for ticker in state.pending:
+            state.instruments[ticker].finish(state.now, self.rows, state.counts)
+        state.pending.clear()
+        state.now = moment(ts_us - ts_us % SECOND_US, state.settings)

@@ -1,0 +1,1 @@
+"""Indicators: one small file each, exact integers inside, rounded once at output."""

@@ -1,0 +1,394 @@
+"""One instrument: from its messages to its rows.
+
+In:   images and updates of one ticker in ts_recv order, the loss of the connection, candles, the end of a second.
+Out:  rows into `Rows`. State is bounded and is all that a checkpoint needs.
+
+Cumulative volume is attributed exactly once: each change goes to the row of a complete second or to one gap. `base` is
+the cumulative volume at the end of what was attributed last.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from alphakite.derive.bars import MINUTE_US, SEEDED, TOUCHED, Bars
+from alphakite.derive.book import REGULAR_TRADE_TIME, TRADE, VOLUME, Book
+from alphakite.derive.gaps import LATE_START, pieces
+from alphakite.derive.indicators.sma9 import sma9
+from alphakite.derive.indicators.vwap import Vwap
+from alphakite.derive.moment import SECOND_US, DeriveSettings, Moment
+from alphakite.model import Candle, EquityRow, EquityUpdate, Flag, GapRow, IndicatorRow, QualityEvent
+from alphakite.sessions import session_at
+
+REGULAR = DeriveSettings(hours="regular")
+
+
+class Rows(msgspec.Struct):
+    """What derivation has made since it was last emptied."""
+
+    equity: list[EquityRow] = []
+    indicators: list[IndicatorRow] = []
+    gaps: list[GapRow] = []
+    events: list[QualityEvent] = []
+
+    def __len__(self) -> int:
+        return len(self.equity) + len(self.indicators) + len(self.gaps) + len(self.events)
+
+
+class Counts(msgspec.Struct):
+    """Terms of the conservation sum over updates: updates = stored + conflated + images + outside + waiting."""
+
+    updates: int = 0
+    stored: int = 0
+    conflated: int = 0
+    images: int = 0
+    outside: int = 0
+
+
+class At(msgspec.Struct, gc=False):
+    """The place of one message: its time, journal seq, and index in its frame."""
+
+    ts_us: int
+    seq: int
+    item: int
+
+
+class Gap(msgspec.Struct):
+    """A span that is open (`end_us` None) or closed and waiting for the end of its second to know its volume."""
+
+    start_us: int
+    reason: str
+    end_us: int | None = None
+
+
+class Instrument(msgspec.Struct):
+    """State of one ticker. `conn`: the connection whose image the book stands on, 0 = none."""
+
+    ticker: str
+    conn: int = 0
+    book: Book = msgspec.field(default_factory=Book)
+    bars: Bars = msgspec.field(default_factory=Bars)
+    vwap: Vwap = msgspec.field(default_factory=Vwap)
+    second_us: int = -1
+    waiting: int = 0
+    flags: int = 0
+    base: int | None = None
+    base_alone: bool = False
+    epoch_us: int = 0
+    priced_us: int = 0
+    gap: Gap | None = None
+    gap_end_us: int = 0
+    covered_us: int = 0
+    seed_from_us: int = 0
+    seed_marks: int = SEEDED
+    unseeded: bool = True
+    candles: list[Candle] = []
+
+    # ── messages ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def image(self, update: EquityUpdate, conn: int, at: At, now: Moment, settings: DeriveSettings, rows: Rows) -> None:
+        """The first message of the key on a connection: the whole book anew, no row."""
+        before = self.book.volume
+        regular_before = self.book.regular_trade_time_ms
+        self.book.clear()
+        mask = self.book.merge(update)
+        self.conn = conn
+        self.expect(at.ts_us, now, rows=None)
+        lost_from_us = self.gap.start_us if self.gap is not None else at.ts_us
+        reason = self.gap.reason if self.gap is not None else ""
+        late = reason == LATE_START
+        self._base_on_image(at, now, late, rows)
+        spanned = self._spanned(before, now) if not late else 0
+        self._note_price(mask, now)
+        self._indicators_on_image(at, now, lost_from_us, late, spanned, regular_before)
+        self.gap = None
+        self.gap_end_us = at.ts_us if at.ts_us > lost_from_us else 0
+        self._close_gap(lost_from_us, at.ts_us, reason, settings, rows)
+        self.epoch_us = now.epoch_us
+        self.covered_us = self.covered_us or at.ts_us
+        self.try_seed()
+
+    def expect(self, ts_us: int, now: Moment, rows: Rows | None) -> None:
+        """The ticker is wanted at this time: if its first image is still to come, the session's start is missed."""
+        if self.gap is None and self.covered_us == 0 and 0 < now.session_us < ts_us:
+            self.gap = Gap(now.session_us, LATE_START)
+            if rows is not None:
+                rows.gaps.append(GapRow(self.ticker, now.session_us, None, LATE_START, None))
+
+    def update(self, update: EquityUpdate, at: At, now: Moment, rows: Rows, per_tick: int | None = None) -> None:
+        """Changed fields. `per_tick`: the journal's number when every update makes a row, None for seconds."""
+        book = self.book
+        before = book.volume
+        regular_before = book.regular_trade_time_ms
+        mask = book.merge(update)
+        change = self._take_volume(before, at, now, rows) if mask & VOLUME else 0
+        if mask & TRADE:
+            self._note_price(mask, now)
+        if now.regular:
+            if (change or mask & TRADE) and book.last is not None and self._traded_since(now.open_us):
+                self._enter_regular(now)
+                self.bars.trade(at.ts_us - at.ts_us % MINUTE_US, book.last, change)
+                if change:
+                    self.vwap.add(change, book.last)
+        elif now.cross and change and mask & REGULAR_TRADE_TIME and book.last is not None:
+            if (book.regular_trade_time_ms or 0) > (regular_before or 0):
+                self._enter_regular(now)
+                self.vwap.add(change, book.last)
+        self.waiting += 1
+        if per_tick is not None and now.recorded:
+            self.waiting -= 1
+            self._emit(at.ts_us, now, rows, per_tick, at)
+
+    def lose(self, last_us: int, reason: str, settings: DeriveSettings, rows: Rows, now: Moment) -> None:
+        """The connection is gone; `last_us` is the time of its last journaled record."""
+        if self.conn == 0:
+            return
+        self.conn = 0
+        if self.gap is not None:  # closed within this very second, its volume still unknown
+            self._resolve(rows)
+        self.gap = Gap(last_us, reason)
+        if now.open_us <= last_us < now.close_us:
+            self._enter_regular(now)
+            self.vwap.gap = True
+            if (bar := self.bars.forming) is not None and bar.minute_us == last_us - last_us % MINUTE_US:
+                bar.marks |= TOUCHED
+        if open_pieces := pieces(last_us, last_us + 1, settings):
+            rows.gaps.append(GapRow(self.ticker, open_pieces[0][0], None, reason, None))
+
+    def finish(self, now: Moment, rows: Rows, counts: Counts) -> None:
+        """The second of `now` is over: its row, and the volume of a gap that ended in it."""
+        inside = self.gap_end_us > now.second_us
+        if self.gap is not None:
+            if self.gap.end_us is not None:
+                self._resolve(rows)
+                self.gap = None
+            else:
+                inside = True
+        if self.waiting:
+            if now.recorded:
+                if inside:
+                    self.flags |= Flag.GAP
+                self._emit(now.second_us, now, rows)
+                counts.stored += 1
+                counts.conflated += self.waiting - 1
+            else:
+                counts.outside += self.waiting
+                if not inside:
+                    self.base = self.book.volume
+            self.waiting = 0
+        self.flags = 0
+
+    # ── rows ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _emit(self, timestamp_us: int, now: Moment, rows: Rows, journal_no: int = 0, at: At | None = None) -> None:
+        """The rows of a second, or of one update."""
+        book = self.book
+        known = self.priced_us == now.session_us or now.session_us == 0
+        volume: int | None = None
+        if self.flags & Flag.GAP == 0:
+            if self.base is None or self.base_alone:
+                self.flags |= Flag.NO_VOLUME_BASE
+            elif book.volume is not None:
+                volume = book.volume - self.base
+            self.base = book.volume
+        key = (journal_no, at.seq, at.item) if at is not None else (0, 0, 0)
+        rows.equity.append(EquityRow(self.ticker, timestamp_us, book.last if known else None, volume, self.flags, *key))
+        value_sma9: int | None = None
+        value_vwap: int | None = None
+        flags = 0
+        if now.regular:
+            self._enter_regular(now)
+            value_sma9, flags = sma9(self.bars.window(now.second_us - now.second_us % MINUTE_US))
+            value_vwap, vwap_flags = self.vwap.value()
+            flags |= vwap_flags
+        rows.indicators.append(IndicatorRow(self.ticker, timestamp_us, value_sma9, value_vwap, flags, *key))
+        if at is not None:
+            self.flags = 0
+
+    # ── cumulative volume ───────────────────────────────────────────────────────────────────────────────────
+
+    def _take_volume(self, before: int | None, at: At, now: Moment, rows: Rows) -> int:
+        """The change of the cumulative volume; never negative. Rebases at the reset time and after a fall."""
+        volume = self.book.volume
+        assert volume is not None
+        if self.epoch_us != now.epoch_us:
+            self.epoch_us = now.epoch_us
+            self.base, self.base_alone = 0, False
+            return volume
+        if before is None:
+            self.base, self.base_alone = volume, True
+            return 0
+        self.base_alone = False
+        if volume < before:
+            carried = before - (self.base if self.base is not None else before)
+            self.base = volume - carried
+            self.flags |= Flag.VOLUME_FELL
+            self._fell(before, volume, at, rows)
+            return 0
+        return volume - before
+
+    def _base_on_image(self, at: At, now: Moment, late: bool, rows: Rows) -> None:
+        """What the cumulative volume of an image is counted from: the gap before it gets the difference."""
+        volume = self.book.volume
+        if volume is None or (late and not self._since_reset(at, now)):
+            self.base = None
+        elif late or (self.base is not None and self.epoch_us != now.epoch_us):
+            self.base = 0
+        elif self.base is not None and volume < self.base:
+            self._fell(self.base, volume, at, rows)
+            self.base = None
+        self.base_alone = False
+
+    @staticmethod
+    def _since_reset(at: At, now: Moment) -> bool:
+        """Whether the cumulative volume counts from this session's reset, and all of it lies in recorded hours."""
+        return at.ts_us >= now.reset_us > now.session_us
+
+    def _spanned(self, before: int | None, now: Moment) -> int:
+        """What traded between the last message before a gap and the image after it."""
+        volume = self.book.volume
+        if volume is None:
+            return 0
+        if self.epoch_us != now.epoch_us:
+            return volume
+        return max(0, volume - before) if before is not None else 0
+
+    def _fell(self, before: int, volume: int, at: At, rows: Rows) -> None:
+        detail = f"cumulative volume fell from {before} to {volume}"
+        rows.events.append(QualityEvent(self.ticker, at.ts_us, "volume_fell", detail, at.seq, at.item))
+
+    # ── gaps ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _close_gap(self, start_us: int, end_us: int, reason: str, settings: DeriveSettings, rows: Rows) -> None:
+        found = pieces(start_us, end_us, settings)
+        if not found or found[-1][1] != end_us:
+            rows.gaps += [GapRow(self.ticker, low, high, reason, None) for low, high in found]
+            self.base = self.book.volume
+            return
+        rows.gaps += [GapRow(self.ticker, low, high, reason, None) for low, high in found[:-1]]
+        self.gap = Gap(found[-1][0], reason, end_us)
+        if end_us % SECOND_US == 0 or settings.resolution == "tick":
+            self._resolve(rows)
+            self.gap = None
+
+    def _resolve(self, rows: Rows) -> None:
+        """The first complete second after the gap begins: what traded unseen is known now."""
+        gap = self.gap
+        assert gap is not None
+        volume = self.book.volume
+        unseen = volume - self.base if volume is not None and self.base is not None else None
+        rows.gaps.append(GapRow(self.ticker, gap.start_us, gap.end_us, gap.reason, unseen))
+        self.base = volume
+
+    # ── indicators ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _note_price(self, mask: int, now: Moment) -> None:
+        """Whether the last price is one of this session: an image carries yesterday's."""
+        if now.session_us and self.book.last is not None:
+            traded_ms = self.book.trade_time_ms
+            if traded_ms is None or traded_ms * 1000 >= now.session_us:
+                self.priced_us = now.session_us
+
+    def _traded_since(self, open_us: int) -> bool:
+        traded_ms = self.book.trade_time_ms
+        return traded_ms is None or traded_ms * 1000 >= open_us
+
+    def _enter_regular(self, now: Moment) -> None:
+        self.vwap.begin(now.open_us)
+
+    def _indicators_on_image(
+        self,
+        at: At,
+        now: Moment,
+        lost_from_us: int,
+        late: bool,
+        spanned: int,
+        regular_before: int | None,
+    ) -> None:
+        """What a gap that ends here means for bars and VWAP: touched minutes, holes, the spanned change."""
+        minute_us = at.ts_us - at.ts_us % MINUTE_US
+        last = self.book.last
+        lost = at.ts_us > lost_from_us
+        lost_regular = lost and lost_from_us < now.close_us and at.ts_us > now.open_us > 0
+        opening_lost = lost_regular and lost_from_us < now.open_us and minute_us > now.open_us
+        earlier_us = now.open_us or at.ts_us
+        regular = pieces(lost_from_us, at.ts_us, REGULAR) if lost and not late else []
+        if any(high_us <= earlier_us for _low_us, high_us in regular):
+            self._reseed(late, at.ts_us)
+        if now.open_us and at.ts_us >= now.open_us:
+            self._enter_regular(now)
+        if lost_regular:
+            self.vwap.gap = self.vwap.gap or not (late and opening_lost)
+            if opening_lost:
+                self.vwap.restart()
+                self.seed_from_us = at.ts_us
+            elif self._countable(at, now, lost_from_us, spanned, regular_before) and last is not None:
+                self.vwap.add(spanned, last)
+            self._touch(at, now, max(lost_from_us, now.open_us), minute_us)
+
+    def _countable(self, at: At, now: Moment, lost_from_us: int, spanned: int, regular_before: int | None) -> bool:
+        if spanned == 0 or lost_from_us < now.open_us - MINUTE_US:
+            return False
+        if now.regular:
+            return self._traded_since(now.open_us)
+        return now.cross and (self.book.regular_trade_time_ms or 0) > (regular_before or 0)
+
+    def _touch(self, at: At, now: Moment, start_us: int, minute_us: int) -> None:
+        """Mark the regular minutes that the gap [start_us, image) overlaps."""
+        first_us = start_us - start_us % MINUTE_US
+        forming = self.bars.forming
+        has_first = forming is not None and forming.minute_us == first_us
+        if has_first and forming is not None:
+            forming.marks |= TOUCHED
+        inside = now.regular and at.ts_us > minute_us
+        self.bars.roll(minute_us)
+        last_us = self.book.last
+        image_bar = inside and last_us is not None and self._traded_since(now.open_us)
+        last_lost_us = min(at.ts_us - 1, now.close_us - 1)
+        lost = (last_lost_us - last_lost_us % MINUTE_US - first_us) // MINUTE_US + 1
+        with_bar = int(has_first) + int(image_bar and not (has_first and minute_us == first_us))
+        if lost > with_bar:
+            self.bars.hole()
+        if image_bar and last_us is not None:
+            self.bars.trade(minute_us, last_us, 0).marks |= TOUCHED
+
+    def _reseed(self, late: bool, image_us: int) -> None:
+        """Regular hours of another session, or the opening, were lost: the window is built again from candles."""
+        if not late:
+            self.bars.completed = []
+            self.bars.forming = None
+        self.unseeded = True
+        self.covered_us = image_us
+        self.seed_marks = SEEDED if late else SEEDED | TOUCHED
+
+    @property
+    def wants_candles(self) -> bool:
+        """Whether price history could still be of use: nothing was seeded yet, or a gap is open."""
+        return self.unseeded or self.vwap.awaiting or self.gap is not None
+
+    def take_candles(self, candles: list[Candle], open_us: int) -> None:
+        """Price history has arrived; `open_us` is the regular open of the session it was asked in, 0 if none."""
+        older = [candle for candle in candles if candle.minute_us < open_us or open_us == 0][-9:]
+        self.candles = older + [candle for candle in candles if 0 < open_us <= candle.minute_us]
+        self.try_seed()
+
+    def try_seed(self) -> None:
+        """Seed what awaits candles, once both the candles and the first own coverage are there."""
+        if not self.candles or self.covered_us == 0:
+            return
+        before_us = self.covered_us - self.covered_us % MINUTE_US
+        usable = [candle for candle in self.candles if candle.minute_us < before_us]
+        if self.unseeded and usable:
+            self.bars.seed([candle for candle in usable if is_regular(candle.minute_us)], self.seed_marks)
+            self.unseeded = False
+        if self.vwap.awaiting:
+            until_us = self.seed_from_us - self.seed_from_us % MINUTE_US
+            self.vwap.seed([c for c in self.candles if self.vwap.session_us <= c.minute_us < until_us])
+        if not self.unseeded and not self.vwap.awaiting:
+            self.candles = []
+
+
+def is_regular(minute_us: int) -> bool:
+    """Whether a minute lies in regular hours: the closing minute's candle holds the cross and is no bar."""
+    session = session_at(minute_us)
+    return session is not None and session.regular_open_us <= minute_us < session.regular_close_us

@@ -1,0 +1,1 @@
+"""Charles Schwab: sign-in, REST, streamer, and the decoding of its frames."""

@@ -1,0 +1,1 @@
+"""The journal: every byte that arrived, as it arrived, before anything looks at it."""

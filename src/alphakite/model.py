@@ -1,0 +1,167 @@
+"""The rows that derivation makes and sinks store, and the batch that carries them.
+
+Units, said once:
+    *_us      microseconds since 1970-01-01 UTC (int)
+    price     US dollars (index points for an index) × PRICE_SCALE, exact (int)
+    sma9,vwap US dollars × INDICATOR_SCALE, rounded half to even (int)
+    volume    shares (contracts for options)
+    None      absent: not known, never sent, not defined here; never zero
+    flags     a bit set of Flag; 0 = clean
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+PRICE_SCALE = 100_000_000
+"""Prices are integers of 1e-8 dollars: exact for every price with up to eight decimals."""
+INDICATOR_SCALE = 1_000_000
+"""Indicator values are integers of 1e-6 dollars."""
+
+
+class Flag(enum.IntFlag):
+    """What a reader must know about a stored row. `FLAG_NAMES` gives the spelling in SQL and exports."""
+
+    GAP = 1
+    """equity_data: the row's second overlaps a gap, so that its volume is NULL."""
+    SMA9_GAP = 2
+    """indicators: a bar that a gap touched is in the window of sma9, or a hole lies inside it."""
+    VWAP_GAP = 4
+    """indicators: a gap touched this session before, so that vwap counts its span at one price."""
+    SMA9_SEEDED = 8
+    """indicators: the window of sma9 holds bars from Schwab's price history."""
+    VWAP_SEEDED = 16
+    """indicators: vwap begins with minute candles from Schwab's price history."""
+    VOLUME_FELL = 32
+    """equity_data: the cumulative volume fell outside the reset time and was based anew."""
+    NO_VOLUME_BASE = 64
+    """equity_data: no earlier cumulative volume is known to count from, so that volume is NULL."""
+
+
+FLAG_NAMES: dict[int, str] = {
+    Flag.GAP: "gap",
+    Flag.SMA9_GAP: "gap:sma9",
+    Flag.VWAP_GAP: "gap:vwap",
+    Flag.SMA9_SEEDED: "seeded:sma9",
+    Flag.VWAP_SEEDED: "seeded:vwap",
+    Flag.VOLUME_FELL: "volume_fell",
+    Flag.NO_VOLUME_BASE: "no_volume_base",
+}
+
+
+class EquityUpdate(msgspec.Struct, gc=False):
+    """The changed fields of one equity in one message, as a feed decodes them, in the feed's own units.
+
+    UNSET: not in this message. None: the feed says it has no value. Prices in dollars, sizes and volume (cumulative)
+    in shares, times in epoch milliseconds; `regular_trade_time_ms` is the last regular-session trade's.
+    """
+
+    key: str
+    bid: float | msgspec.UnsetType | None = msgspec.UNSET
+    ask: float | msgspec.UnsetType | None = msgspec.UNSET
+    last: float | msgspec.UnsetType | None = msgspec.UNSET
+    bid_size: int | msgspec.UnsetType | None = msgspec.UNSET
+    ask_size: int | msgspec.UnsetType | None = msgspec.UNSET
+    volume: int | msgspec.UnsetType | None = msgspec.UNSET
+    last_size: int | msgspec.UnsetType | None = msgspec.UNSET
+    quote_time_ms: int | msgspec.UnsetType | None = msgspec.UNSET
+    trade_time_ms: int | msgspec.UnsetType | None = msgspec.UNSET
+    regular_trade_time_ms: int | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class Candle(msgspec.Struct, frozen=True, gc=False):
+    """One minute of a vendor's history: prices × PRICE_SCALE, volume in shares, `minute_us` the minute's start."""
+
+    minute_us: int
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+
+
+class EquityRow(msgspec.Struct, frozen=True, gc=False):
+    """One row of `equity_data`: an instrument's second, or one update under STREAM_RESOLUTION=tick.
+
+    `journal_no`, `seq`, `item` are 0 for a second; in `tick` they complete the key.
+    """
+
+    ticker: str
+    timestamp_us: int
+    price: int | None
+    volume: int | None
+    flags: int
+    journal_no: int = 0
+    seq: int = 0
+    item: int = 0
+
+
+class IndicatorRow(msgspec.Struct, frozen=True, gc=False):
+    """One row of `indicators`, beside the `equity_data` row of the same key."""
+
+    ticker: str
+    timestamp_us: int
+    sma9: int | None
+    vwap: int | None
+    flags: int
+    journal_no: int = 0
+    seq: int = 0
+    item: int = 0
+
+
+class GapRow(msgspec.Struct, frozen=True, gc=False):
+    """One row of `stream_gaps`, keyed by (ticker, start_us); a later one of the same key replaces it.
+
+    `end_us` None: still open. `volume`: what traded unseen, None while or because it is unknown.
+    `reason`: late_start, process_down, socket_down, silence, journal_fault.
+    """
+
+    ticker: str
+    start_us: int
+    end_us: int | None
+    reason: str
+    volume: int | None
+
+
+class QualityEvent(msgspec.Struct, frozen=True, gc=False):
+    """One row of `quality_events`, keyed by (journal_no, seq, item, ticker, kind): something in the feed that a reader should know."""
+
+    ticker: str
+    timestamp_us: int
+    kind: str
+    detail: str
+    seq: int
+    item: int
+
+
+class Batch(msgspec.Struct):
+    """Rows that end at a journal position; a sink commits both in one transaction.
+
+    Holds every row caused by the records with after_seq < seq <= last_seq of the journal.
+    `last_ts_us` is the `ts_recv` of the last record: what `stream_now()` answers under CLOCK=feed.
+    """
+
+    journal_id: str
+    after_seq: int
+    last_seq: int
+    last_ts_us: int
+    equity: list[EquityRow] = msgspec.field(default_factory=list)
+    indicators: list[IndicatorRow] = msgspec.field(default_factory=list)
+    gaps: list[GapRow] = msgspec.field(default_factory=list)
+    events: list[QualityEvent] = msgspec.field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.equity) + len(self.indicators) + len(self.gaps) + len(self.events)
+
+
+class Metrics(msgspec.Struct, frozen=True):
+    """One row of `streaming_metrics`. `records_processed` and `error_count` only grow within a journal."""
+
+    timestamp_us: int | None
+    """None: the database stamps it with stream_now()."""
+    records_processed: int
+    error_count: int
+    service_status: str
+    details: dict[str, object] = msgspec.field(default_factory=dict)

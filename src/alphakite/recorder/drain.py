@@ -1,0 +1,265 @@
+"""Drain: journal → tables. It reads the journal itself, live as after a crash.
+
+In:   the journal from the warm position on.      Out:  what lies past the committed position, rows and position in one
+transaction. The only queue before it is the journal on disk, so memory is bounded however long the database is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from alphakite import log
+from alphakite.clock import Clock
+from alphakite.config import Settings
+from alphakite.derive.engine import Engine
+from alphakite.errors import FatalError, TransientError
+from alphakite.journal import checkpoint
+from alphakite.journal.reader import JournalReader
+from alphakite.journal.writer import JournalWriter
+from alphakite.metrics import Status
+from alphakite.model import Batch, Metrics
+from alphakite.recorder.backoff import Backoff
+from alphakite.recorder.deriver import Deriver
+from alphakite.sessions import session_at
+
+EMPTY_COMMIT_S = 10.0
+"""Without rows the committed position moves this often."""
+SLICE_S = 0.02
+"""Derivation gives the loop back to capture after this long."""
+STATS_INTERVAL_S = 300.0
+
+
+class Sink(Protocol):
+    """Where rows go; see store/postgres.py."""
+
+    journal_no: int
+
+    async def open(self, journal_id: str) -> int: ...
+    async def write(self, batch: Batch) -> int: ...
+    async def write_metrics(self, metrics: Metrics) -> None: ...
+    async def refresh_stats(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+class Drain:
+    """One recorder's database side.
+
+    Args:
+        sync: makes the journal durable; awaited before a commit that needs it.
+        on_step: the crash tests' hook.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        journal: JournalWriter,
+        sink: Sink,
+        status: Status,
+        sync: Callable[[], Awaitable[None]],
+        on_step: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._journal = journal
+        self._sink = sink
+        self.status = status
+        self._sync = sync
+        self._step = on_step
+        self._log = log.get("drain")
+        self._written = asyncio.Event()
+        self._capture_ended = False
+        self._checkpoint_at = 0.0
+        self._session_end_us = 0
+        self._deriver: Deriver | None = None
+        self.committed_seq = 0
+        self.checkpoints = settings.data_dir / "checkpoints"
+        journal.on_written = self._written.set
+
+    async def run(self) -> None:
+        """Derive and commit until stopped and caught up."""
+        self.committed_seq = await self._persist(lambda: self._sink.open(str(self._journal.journal_id)))
+        if self.committed_seq > self._journal.written_seq:
+            raise FatalError(
+                f"the database is ahead of the journal: {self.committed_seq} > {self._journal.written_seq}",
+                next_step="the journal folder is an older copy: move it away and start with an empty one; nothing in the database is touched",
+            )
+        self.status.committed = self.committed_seq
+        deriver = self._deriver = self._warm()
+        engine = deriver.engine
+        reader = JournalReader(self._journal.folder, engine.state.seq)
+        self._log.info("deriving", warm=engine.state.seq, committed=self.committed_seq)
+        commit: asyncio.Task[None] | None = None
+        cut_seq = max(self.committed_seq, engine.state.seq)
+        cut_at = self._checkpoint_at = time.monotonic()
+        while True:
+            self._written.clear()
+            records = reader.read(self._journal.written_seq)
+            slice_ends = time.monotonic() + SLICE_S
+            for record in records:
+                deriver.apply(record)
+                if record.seq <= self.committed_seq:
+                    engine.take()
+                    cut_seq = self.committed_seq
+                elif len(engine.rows) >= self._settings.batch_size:
+                    commit = await self._cut(commit, cut_seq, record.ts_ns)
+                    cut_seq, cut_at = record.seq, time.monotonic()
+                if time.monotonic() >= slice_ends:
+                    self._publish(deriver)
+                    await asyncio.sleep(0)
+                    slice_ends = time.monotonic() + SLICE_S
+            now = time.monotonic()
+            caught_up = engine.state.seq >= self._journal.written_seq
+            stopping = self._capture_ended
+            pending = engine.state.seq > cut_seq
+            due = now - cut_at >= (self._settings.batch_interval if len(engine.rows) else EMPTY_COMMIT_S)
+            if pending and (due or (stopping and caught_up)):
+                commit = await self._cut(commit, cut_seq, engine.state.last_us * 1000)
+                cut_seq, cut_at = engine.state.seq, now
+            self._publish(deriver)
+            if stopping and caught_up and engine.state.seq == cut_seq:
+                break
+            if not records:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._written.wait(), min(self._settings.batch_interval, 0.25))
+        if commit is not None:
+            await commit
+        self._publish(deriver)
+
+    def _warm(self) -> Deriver:
+        """The newest sound checkpoint not past the committed position, or the journal's beginning."""
+        for _seq, state in checkpoint.load(self.checkpoints, self._journal.journal_id, self.committed_seq):
+            engine = Engine.restore(state)
+            if engine is not None and engine.state.journal_no == self._sink.journal_no:
+                return Deriver(engine)
+        return Deriver(Engine(self._sink.journal_no))
+
+    async def _cut(self, running: asyncio.Task[None] | None, after_seq: int, ts_ns: int) -> asyncio.Task[None]:
+        """Take the derived rows as a batch and commit it while derivation goes on; one batch in flight."""
+        if running is not None:
+            await running
+        assert self._deriver is not None
+        engine = self._deriver.engine
+        rows = engine.take()
+        batch = Batch(
+            str(self._journal.journal_id),
+            after_seq,
+            engine.state.seq,
+            ts_ns // 1000,
+            rows.equity,
+            rows.indicators,
+            rows.gaps,
+            rows.events,
+        )
+        snapshot: bytes | None = None
+        if time.monotonic() - self._checkpoint_at >= self._settings.checkpoint_interval:
+            snapshot = engine.snapshot()
+            self._checkpoint_at = time.monotonic()
+        return asyncio.create_task(self._commit(batch, snapshot))
+
+    async def _commit(self, batch: Batch, snapshot: bytes | None) -> None:
+        """Only what survives a power cut may be committed; then rows and position, and the checkpoint behind them."""
+        while self._journal.fsynced_seq < batch.last_seq:
+            await self._sync()
+        self.status.duplicates += await self._persist(lambda: self._sink.write(batch))
+        self.committed_seq = batch.last_seq
+        self.status.committed = batch.last_seq
+        self.status.rows_committed += len(batch)
+        self.status.commits += 1
+        if snapshot is not None:
+            checkpoint.save(self.checkpoints, self._journal.journal_id, batch.last_seq, snapshot, self._step)
+
+    async def _persist(self, action: Callable[[], Awaitable[int]]) -> int:
+        """Retry while the database is away: the journal is the queue."""
+        backoff = Backoff(0.1, 5.0)
+        state = self.status.state
+        while True:
+            try:
+                result = await action()
+            except TransientError as error:
+                if backoff.failures == 0:
+                    self._log.warning("database_away", error=str(error))
+                    state = self.status.state
+                self.status.state, self.status.reason = "database_away", str(error)
+                if self._capture_ended and backoff.failures >= 8:
+                    raise
+                await asyncio.sleep(backoff.next_s())
+                continue
+            if backoff.failures:
+                self._log.info("database_back", failures=backoff.failures)
+                self.status.state, self.status.reason = state, ""
+            return result
+
+    def wants_history(self, ticker: str) -> bool:
+        """Whether derivation can use candles of this ticker; before it has caught up nobody knows, so yes."""
+        if self._deriver is None or self._deriver.engine.state.seq < self.committed_seq:
+            return True
+        instrument = self._deriver.engine.state.instruments.get(ticker)
+        return instrument is None or instrument.wants_candles
+
+    def awaiting_history(self) -> list[str]:
+        """Tickers whose values wait for candles."""
+        return self._deriver.engine.awaiting_history() if self._deriver is not None else []
+
+    def capture_ended(self) -> None:
+        """Nothing more will be appended: finish what is there, then end."""
+        self._capture_ended = True
+        self._written.set()
+
+    async def measure(self) -> None:
+        """streaming_metrics: at once, then at the set interval."""
+        while True:
+            if self._deriver is not None and self.committed_seq:
+                with contextlib.suppress(TransientError):
+                    await self.write_metrics()
+                await asyncio.sleep(self._settings.metrics_interval)
+            else:
+                await asyncio.sleep(0.1)
+
+    async def refresh_stats(self) -> None:
+        """The daily statistics, every five minutes."""
+        while True:
+            with contextlib.suppress(TransientError):
+                await self._sink.refresh_stats()
+            await asyncio.sleep(STATS_INTERVAL_S)
+
+    async def write_metrics(self) -> None:
+        """One streaming_metrics row of the present values."""
+        status = self.status
+        details = {
+            name: getattr(status, name)
+            for name in (
+                "appended",
+                "fsynced",
+                "committed",
+                "updates",
+                "stored",
+                "conflated",
+                "images",
+                "outside",
+                "waiting",
+                "conn",
+            )
+        }
+        await self._sink.write_metrics(Metrics(None, status.frames, status.rejected, status.state, details))
+
+    def _publish(self, deriver: Deriver) -> None:
+        status, state, journal = self.status, deriver.engine.state, self._journal
+        counts = state.counts
+        status.appended, status.written, status.fsynced = journal.appended_seq, journal.written_seq, journal.fsynced_seq
+        status.derived, status.committed = state.seq, self.committed_seq
+        status.frames, status.rejected = state.frames, state.rejected
+        status.rejected_frames = deriver.tally.rejected_frames
+        status.decoded = state.frames - status.rejected_frames
+        status.updates, status.stored, status.conflated = counts.updates, counts.stored, counts.conflated
+        status.images, status.outside, status.waiting = counts.images, counts.outside, deriver.engine.waiting
+        status.last_frame_us, status.now_us = state.last_us, self._clock.now_ns() // 1000
+        status.open_gaps, status.last_rejection = deriver.engine.open_gaps(), deriver.tally.last
+        if status.now_us and (session := session_at(status.now_us)) is not None:
+            regular = self._settings.stream_hours == "regular"
+            self._session_end_us = session.regular_close_us if regular else session.extended_close_us
+        status.session_over = 0 < self._session_end_us <= status.now_us

@@ -1,0 +1,107 @@
+"""What a simulation is asked to be: the options of `alphakite simulate` as one frozen value, checked as a whole."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, time
+from pathlib import Path
+
+from alphakite.errors import UsageError
+
+TAPE_KINDS = ("trades", "quotes", "bars")
+LATER_KINDS = ("options", "chain", "journal")
+PREFIXED = re.compile(r"([$A-Z][A-Z0-9./]{0,9}):(.+)")
+NAMED = re.compile(r"lean_([A-Z][A-Z0-9.]*)_")
+SYMBOL = re.compile(r"[$A-Z][A-Z0-9./]{0,9}")
+DEFAULT_SYMBOL = "QQQ"
+
+
+@dataclass(frozen=True, slots=True)
+class TapeFile:
+    """One `--tape KIND=FILE` or `--tape KIND=SYMBOL:FILE`; `symbol` None: named by --symbol or by the file."""
+
+    kind: str
+    path: Path
+    symbol: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorOptions:
+    """Args:
+    tapes: what to play; empty means a seeded synthetic session
+    symbols: empty means the tapes' own, or QQQ
+    session: the date to play as; None means the tape's own
+    start, end: exchange wall time, whole minutes; None means the session's extended open and close
+    speed: None is lock-step (`--speed max`), a number is that many times real time
+    heartbeat_s: tape seconds between heartbeats, 0 for none but the first
+    pong_wait_s: at a numeric speed, how long the last heartbeat's pong is awaited
+    token_life_s: the `expires_in` that the token endpoint tells; tokens stay valid while the simulator lives
+    """
+
+    tapes: tuple[TapeFile, ...] = ()
+    symbols: tuple[str, ...] = ()
+    session: date | None = None
+    start: time | None = None
+    end: time | None = None
+    speed: float | None = 1.0
+    on_disconnect: str = "run"
+    align: str = "second"
+    seed: int = 1
+    faults: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = 0
+    env_file: Path | None = None
+    send_log: Path | None = None
+    exit_at_end: bool = False
+    heartbeat_s: int = 10
+    pong_wait_s: float = 10.0
+    token_life_s: int = 1800
+
+    def __post_init__(self) -> None:
+        if self.faults:
+            raise UsageError(f"--fault {self.faults[0]}: comes with a later release", next_step="leave --fault out")
+        if self.speed is not None and not 0 < self.speed <= 1_000_000:
+            raise UsageError(f"--speed {self.speed}: not a speed", next_step="use a number above 0, or max")
+        for symbol in self.symbols:
+            if not SYMBOL.fullmatch(symbol):
+                raise UsageError(f"--symbol {symbol!r}: not a symbol", next_step="use upper case, as in --symbol SPY")
+        if len(set(self.symbols)) != len(self.symbols):
+            raise UsageError("--symbol: named twice", next_step="name each symbol once")
+
+
+def parse_tape(text: str) -> TapeFile:
+    """`trades=FILE`, `trades=SPY:FILE`, likewise quotes and bars.
+
+    Raises: UsageError: another kind, or no file.
+    """
+    kind, _, rest = text.partition("=")
+    if kind in LATER_KINDS:
+        raise UsageError(f"--tape {kind}=: not yet played", next_step="it comes with a later release")
+    if kind not in TAPE_KINDS or not rest:
+        raise UsageError(f"--tape {text!r}: not a tape", next_step="use trades=FILE, quotes=FILE or bars=FILE")
+    match = None if Path(rest).exists() else PREFIXED.fullmatch(rest)
+    return TapeFile(kind, Path(match[2]), match[1]) if match else TapeFile(kind, Path(rest))
+
+
+def symbol_of(tape: TapeFile, symbols: tuple[str, ...]) -> str:
+    """Whose tape a file is: the prefix, the only --symbol, or the file's name (`lean_SPY_...`), else QQQ."""
+    named = NAMED.match(tape.path.name)
+    if tape.symbol is not None:
+        symbol = tape.symbol
+    elif len(symbols) == 1:
+        symbol = symbols[0]
+    elif named is not None:
+        symbol = named[1]
+    elif symbols:
+        raise UsageError(
+            f"--tape {tape.kind}={tape.path}: whose tape is it?",
+            next_step=f"write --tape {tape.kind}=SYMBOL:{tape.path}",
+        )
+    else:
+        symbol = DEFAULT_SYMBOL
+    if symbols and symbol not in symbols:
+        raise UsageError(
+            f"--tape {tape.kind}={tape.path} is {symbol}'s, which no --symbol names", next_step=f"add --symbol {symbol}"
+        )
+    return symbol

@@ -1,0 +1,1 @@
+"""Rows → tables: sinks, the embedded PostgreSQL, migrations, exports."""
