@@ -74,7 +74,9 @@ def run(args: argparse.Namespace) -> int:
     env_file = settings.data_dir / "demo.env"
     children: list[subprocess.Popen[str]] = []
     try:
-        simulator = _spawn(["simulate", *_simulate_arguments(args, settings), "--env-file", str(env_file)], stdout=subprocess.PIPE)
+        simulator = _spawn(
+            ["simulate", *_simulate_arguments(args, settings), "--env-file", str(env_file)], stdout=subprocess.PIPE
+        )
         children.append(simulator)
         ready = _wait_ready(simulator, lambda: stop_asked)
         if ready is None:
@@ -87,7 +89,9 @@ def run(args: argparse.Namespace) -> int:
         _watch(settings, recorder, args, lambda: stop_asked)
         if recorder.poll() is not None and recorder.returncode != 0:
             tail = (settings.data_dir / "demo.log").read_text().splitlines()[-5:]
-            raise UnavailableError("the recorder ended: " + " | ".join(tail), next_step=f"see {settings.data_dir / 'demo.log'}")
+            raise UnavailableError(
+                "the recorder ended: " + " | ".join(tail), next_step=f"see {settings.data_dir / 'demo.log'}"
+            )
     finally:
         _stop(children)
     _say_goodbye(settings, as_json=args.json)
@@ -190,7 +194,9 @@ def look_command(settings: Settings) -> str:
     )
 
 
-def _watch(settings: Settings, recorder: subprocess.Popen[str], args: argparse.Namespace, stopped: Callable[[], bool]) -> None:
+def _watch(
+    settings: Settings, recorder: subprocess.Popen[str], args: argparse.Namespace, stopped: Callable[[], bool]
+) -> None:
     """Show what arrives, until something ends it."""
     console = Console()
     ends = time.monotonic() + args.seconds if args.seconds else None
@@ -265,10 +271,10 @@ def _view(settings: Settings) -> Group:
         table.add_column(name, justify="left" if name in ("ticker", "flags") else "right")
     for row in _newest(settings):
         at = exchange_time(int(row["timestamp"].timestamp() * 1e6))
-        table.add_row(at, row["ticker"], *(_shown(row[name]) for name in ("price", "volume", "sma9", "vwap")), row["flags"] or "")
-    line = "setting up the database" if status is None else status_command.one_line(
-        status_command.summary(status)
-    )
+        table.add_row(
+            at, row["ticker"], *(_shown(row[name]) for name in ("price", "volume", "sma9", "vwap")), row["flags"] or ""
+        )
+    line = "setting up the database" if status is None else status_command.one_line(status_command.summary(status))
     return Group(table, Text(line, style="dim"), Text(look_command(settings), style="cyan"))
 
 
@@ -292,6 +298,8 @@ def _say_goodbye(settings: Settings, *, as_json: bool) -> None:
     status = read_status(settings.data_dir)
     if as_json or status is None:
         return
-    print(f"stopped: {status.appended} records journaled, {status.committed} committed, {status.rows_committed} rows this time")
+    print(
+        f"stopped: {status.appended} records journaled, {status.committed} committed, {status.rows_committed} rows this time"
+    )
     print("start again to go on; what was recorded stays. Look at it with:")
     print(f"  {look_command(settings)}")

@@ -80,7 +80,9 @@ def verify(identity: str, reader: journal_reader.JournalReader, *, as_json: bool
             if name not in ("schema", "faults"):
                 print(f"{name:16} {value}")
         for fault in faults:
-            print(f"damaged: {fault.length} bytes at {fault.offset} in {fault.segment}; the records around them are sound")
+            print(
+                f"damaged: {fault.length} bytes at {fault.offset} in {fault.segment}; the records around them are sound"
+            )
     return 1 if torn or faults or holes else 0
 
 

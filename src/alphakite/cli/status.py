@@ -166,7 +166,10 @@ def view(found: dict[str, Any]) -> Group:
         ("tickers", ", ".join(found["tickers"])),
         ("time", f"{exchange_time(found['now_us'])} exchange time, clock {found['clock']}"),
         ("connection", f"number {found['conn']}, {found['reconnects']} ended"),
-        ("journal", f"{records['appended']:,} appended, {records['fsynced']:,} fsynced, {records['committed']:,} committed"),
+        (
+            "journal",
+            f"{records['appended']:,} appended, {records['fsynced']:,} fsynced, {records['committed']:,} committed",
+        ),
         ("frames", f"{frames['received']:,} = {frames['decoded']:,} decoded + {frames['rejected']:,} rejected"),
         (
             "updates",

@@ -250,7 +250,7 @@ class JournalWriter:
 def write_durably(path: Path, data: bytes, *, mode: int = 0o600, step: Step = lambda _step: None) -> None:
     """Make a file appear whole: temporary name, fsync, rename, fsync the folder."""
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:  # noqa: PTH123
+    with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

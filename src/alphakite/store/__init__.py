@@ -1,1 +1,1 @@
-"""Rows → tables: sinks, the embedded PostgreSQL, migrations, exports."""
+"""Rows → tables: the PostgreSQL sink, the embedded PostgreSQL, the schema and its migrations."""

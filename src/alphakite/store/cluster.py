@@ -24,7 +24,7 @@ import asyncpg
 import msgspec
 
 from alphakite import log
-from alphakite.errors import ConfigError, UnavailableError
+from alphakite.errors import ConfigError, TransientError, UnavailableError
 from alphakite.store import privileges, processes
 from alphakite.store.binaries import configuration, program
 from alphakite.store.privileges import Way
@@ -229,7 +229,7 @@ class Cluster:
                 return endpoint
             found = processes.find(self.folder, self.settings.cluster)
             if time.monotonic() > deadline:
-                raise UnavailableError(
+                raise TransientError(
                     f"PostgreSQL did not answer within {START_WITHIN_S:.0f} s: {self._said_since(log_from)}",
                     next_step=f"see {self._server_log}; if it is still recovering, start again",
                 )
@@ -254,7 +254,7 @@ class Cluster:
             self._save()
             _log.warning("postgres_port_taken", old=old, new=self.settings.port)
         elif "shared memory block" not in said:
-            raise UnavailableError(
+            raise TransientError(
                 f"PostgreSQL does not start: {said or 'it ended without a word'}", next_step=f"see {self._server_log}"
             )
 

@@ -51,7 +51,7 @@ class TokenFile:
         token["expires_at"] = int(time.time()) + int(answer.get("expires_in", 1800))
         document = self._document | {"token": token}
         temporary = self.path.with_name(self.path.name + ".tmp")
-        with open(temporary, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:  # noqa: PTH123
+        with open(temporary, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             json.dump(document, file)
             file.flush()
             os.fsync(file.fileno())

@@ -1,0 +1,107 @@
+"""Derive again from the journal and compare with the tables; changes nothing.
+
+The derived rows go into temporary tables, and the database compares: only records up to the committed position count,
+and only the span of time that the journal still holds.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import asyncpg
+import msgspec
+
+from alphakite.config import Settings
+from alphakite.derive.engine import Engine
+from alphakite.errors import UnavailableError, UsageError
+from alphakite.journal.reader import JournalReader, journal_id
+from alphakite.recorder.deriver import Deriver
+from alphakite.store.compare import Comparison
+from alphakite.store.database import Database
+
+FLUSH_ROWS = 5000
+
+
+class TableReport(msgspec.Struct):
+    """One table: rows derived, and how many keys differ or stand on one side only."""
+
+    name: str
+    rows: int
+    differences: int
+
+
+class Report(msgspec.Struct):
+    """What a check found."""
+
+    first_seq: int = 0
+    last_seq: int = 0
+    tables: list[TableReport] = []
+    examples: list[str] = []
+
+    @property
+    def rows(self) -> int:
+        """Rows derived, over all tables."""
+        return sum(table.rows for table in self.tables)
+
+    @property
+    def differences(self) -> int:
+        """Keys that differ, over all tables."""
+        return sum(table.differences for table in self.tables)
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`."""
+        return {"rows": self.rows, "differences": self.differences} | msgspec.to_builtins(self)
+
+
+async def check(settings: Settings, start: str | None, end: str | None) -> Report:
+    """Compare. Raises UnavailableError when there is no journal, UsageError for a time that is none."""
+    try:
+        span = [datetime.fromisoformat(text) if text else None for text in (start, end)]
+    except ValueError as error:
+        raise UsageError(f"not a time: {error}", next_step="use RFC 3339, as 2026-11-24T14:30:00Z") from error
+    folder = settings.data_dir / "journal"
+    identity = journal_id(folder)
+    database = Database(settings)
+    try:
+        connection = await database.connect()
+        try:
+            row = await connection.fetchrow(
+                "select journal_no, committed_seq from store.journals where journal_id = $1", identity
+            )
+            if row is None:
+                raise UnavailableError(
+                    "the database knows nothing of this journal", next_step="start `alphakite run` once, then check"
+                )
+            return await _compare(connection, JournalReader(folder), row["journal_no"], row["committed_seq"], span)
+        finally:
+            await connection.close()
+    finally:
+        await database.close()
+
+
+async def _compare(
+    connection: asyncpg.Connection,
+    reader: JournalReader,
+    journal_no: int,
+    committed_seq: int,
+    span: list[datetime | None],
+) -> Report:
+    comparison = Comparison(connection, journal_no)
+    await comparison.prepare()
+    deriver = Deriver(Engine(journal_no))
+    engine = deriver.engine
+    report = Report()
+    while records := reader.read(upto_seq=committed_seq):
+        report.first_seq = report.first_seq or records[0].seq
+        for record in records:
+            deriver.apply(record)
+            report.last_seq = record.seq
+            if len(engine.rows) >= FLUSH_ROWS:
+                rows = engine.take()
+                await comparison.add(rows.equity, rows.indicators, rows.gaps)
+    rows = engine.take()
+    await comparison.add(rows.equity, rows.indicators, rows.gaps)
+    for name, rows, differences, examples in await comparison.differences(*span):
+        report.tables.append(TableReport(name, rows, differences))
+        report.examples += examples
+    return report

@@ -1,0 +1,324 @@
+"""The PostgreSQL sink: rows and the journal's position in one transaction.
+
+One `write` is BEGIN and the position's move, COPY of each table, COMMIT: four round trips. The position moves only from
+where the batch begins, so that a batch is stored once whoever asks how often, and a second recorder of the same journal
+is found out. A COPY cannot skip a key that exists (two journals overlap): the transaction is then done again through a
+temporary table, the first row wins, the others are counted. After a lost connection the committed position is read
+before anything else: it says whether the batch whose answer was lost is in.
+Metrics and statistics take a second connection, so that a refresh never makes rows wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from alphakite import log
+from alphakite.errors import AlphakiteError, FatalError, RejectedError
+from alphakite.model import Batch, GapRow, Metrics, QualityEvent
+from alphakite.store import migrate
+from alphakite.store.binary import EQUITY_COLUMNS, INDICATOR_COLUMNS, pack_equity, pack_indicators
+from alphakite.store.database import connect
+from alphakite.store.faults import DATABASE_ERRORS, classify
+
+STATEMENT_WITHIN_S = 60.0
+CLOSE_WITHIN_S = 2.0
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+GAPS_SQL = """
+insert into store.stream_gaps as g (ticker, start_at, end_at, reason, volume, journal_no)
+select u.ticker, u.start_at, u.end_at, u.reason, u.volume, $6
+from unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::bigint[])
+    as u (ticker, start_at, end_at, reason, volume)
+on conflict (ticker, start_at) do update
+set end_at = excluded.end_at, reason = excluded.reason, volume = excluded.volume
+where g.journal_no = excluded.journal_no
+"""
+EVENTS_SQL = """
+insert into store.quality_events (journal_no, seq, item, ticker, kind, "timestamp", detail)
+select $7, u.seq, u.item, u.ticker, u.kind, u.at, u.detail
+from unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::timestamptz[], $6::text[])
+    as u (seq, item, ticker, kind, at, detail)
+on conflict do nothing
+"""
+METRICS_SQL = """
+insert into store.streaming_metrics ("timestamp", records_processed, error_count, service_status, details)
+values (coalesce($1, public.stream_now()), $2, $3, $4, $5::jsonb)
+"""
+
+
+class PostgresSink:
+    """Stores batches of one journal.
+
+    Args:
+        dsn_provider: where to connect; asked again for every connection, so that it may start a server.
+        clock_mode: the setting CLOCK, `system` or `feed`.
+        on_step: called with before_commit, and with after_commit when COMMIT's answer is there and nothing has noticed.
+    """
+
+    def __init__(
+        self,
+        dsn_provider: Callable[[], Awaitable[str]],
+        *,
+        clock_mode: str,
+        on_step: Callable[[str], None] = lambda step: None,
+    ) -> None:
+        self.journal_no = 0
+        """The journal's number in the tables, known once opened."""
+        self.committed_seq = 0
+        self._dsn = dsn_provider
+        self._clock_mode = clock_mode
+        self._step = on_step
+        self._log = log.get("sink")
+        self._journal_id = ""
+        self._rows: Any = None
+        self._side: Any = None
+        self._rows_lock, self._side_lock = asyncio.Lock(), asyncio.Lock()
+
+    async def open(self, journal_id: str) -> int:
+        """Connect, check the schema, register the journal; its committed seq, 0 if new.
+
+        Raises: TransientError, ConfigError, FatalError.
+        """
+        async with self._rows_lock:
+            self._journal_id = journal_id
+            await self._drop_rows()
+            await self._connected()
+            return self.committed_seq
+
+    async def write(self, batch: Batch) -> int:
+        """Store a batch, once; the number of duplicates dropped.
+
+        Raises: TransientError (write it again), RejectedError, ConfigError, FatalError.
+        """
+        if batch.journal_id != self._journal_id:
+            raise FatalError(f"a batch of journal {batch.journal_id}, the sink is open for {self._journal_id}")
+        async with self._rows_lock:
+            connection = await self._connected()
+            if self.committed_seq >= batch.last_seq:
+                return 0  # committed, only the answer was lost
+            try:
+                return await self._store(connection, batch)
+            except BaseException as error:
+                await self._drop_rows()  # and so read the position again
+                if isinstance(error, DATABASE_ERRORS):
+                    raise classify(error) from error
+                raise
+
+    async def write_metrics(self, metrics: Metrics) -> None:
+        """One row of streaming_metrics. Raises: TransientError, …"""
+        at = None if metrics.timestamp_us is None else _instant(metrics.timestamp_us)
+        details = msgspec.json.encode(metrics.details).decode()
+        await self._aside(
+            METRICS_SQL, at, metrics.records_processed, metrics.error_count, metrics.service_status, details
+        )
+
+    async def refresh_stats(self) -> None:
+        """Bring equity_data_stats up to date. Raises: TransientError, …"""
+        await self._aside("select public.refresh_equity_data_stats()")
+
+    async def close(self) -> None:
+        """Close both connections. May be called twice."""
+        async with self._rows_lock:
+            await self._drop_rows()
+        async with self._side_lock:
+            await self._drop_side()
+
+    async def _connected(self) -> Any:
+        """The connection for rows; a new one first reads how far the journal is committed."""
+        if self._rows is not None and not self._rows.is_closed():
+            return self._rows
+        connection = await connect(await self._dsn())
+        try:
+            await migrate.require_current(connection)
+            await self._register(connection)
+        except BaseException as error:
+            connection.terminate()
+            if isinstance(error, DATABASE_ERRORS):
+                raise classify(error) from error
+            raise
+        self._rows = connection
+        return connection
+
+    async def _register(self, connection: Any) -> None:
+        identity = uuid.UUID(self._journal_id)
+        await connection.execute(
+            "insert into store.journals (journal_id) values ($1) on conflict (journal_id) do nothing", identity
+        )
+        row = await connection.fetchrow(
+            "select journal_no, committed_seq from store.journals where journal_id = $1", identity
+        )
+        self.journal_no, self.committed_seq = row["journal_no"], row["committed_seq"]
+        await connection.execute(
+            "update store.service_clock set mode = $1,"
+            " last_ts = case when $1 = 'feed' then coalesce(last_ts,"
+            " (select committed_ts from store.journals where journal_no = $2)) end"
+            " where mode <> $1",
+            self._clock_mode,
+            self.journal_no,
+        )
+
+    async def _store(self, connection: Any, batch: Batch) -> int:
+        try:
+            return await self._transact(connection, batch, self._copy_rows)
+        except asyncpg.UniqueViolationError:
+            await connection.execute("rollback")
+        return await self._transact(connection, batch, self._copy_rows_staged)
+
+    async def _transact(self, connection: Any, batch: Batch, store: Callable[[Any, Batch], Awaitable[int]]) -> int:
+        """Position, rows, COMMIT; the number of duplicates."""
+        moved = await connection.execute(self._begin_sql(batch), timeout=STATEMENT_WITHIN_S)
+        if moved != "UPDATE 1":
+            return await self._judge_position(connection, batch)
+        duplicates = await store(connection, batch)
+        if batch.gaps:
+            await connection.execute(GAPS_SQL, *_gap_columns(batch.gaps), self.journal_no)
+        if batch.events:
+            await connection.execute(EVENTS_SQL, *_event_columns(batch.events), self.journal_no)
+        if duplicates:
+            await connection.execute(
+                "update store.journals set duplicates = duplicates + $1 where journal_no = $2",
+                duplicates,
+                self.journal_no,
+            )
+        self._step("before_commit")
+        answer = await connection.execute("commit", timeout=STATEMENT_WITHIN_S)
+        self._step("after_commit")
+        if answer != "COMMIT":
+            raise RejectedError(f"the database rolled back a batch: {answer}")
+        self.committed_seq = batch.last_seq
+        if duplicates:
+            self._log.warning("duplicates_dropped", rows=duplicates, last_seq=batch.last_seq)
+        return duplicates
+
+    def _begin_sql(self, batch: Batch) -> str:
+        """BEGIN, clock and position in one round trip; whole numbers only, so nothing needs quoting."""
+        at = f"'epoch'::timestamptz + {int(batch.last_ts_us)} * interval '1 microsecond'"
+        sql = "begin isolation level read committed read write; "
+        if self._clock_mode == "feed":
+            sql += f"update store.service_clock set mode = 'feed', last_ts = greatest(last_ts, {at}); "
+        return (
+            sql + f"update store.journals set committed_seq = {int(batch.last_seq)}, committed_ts = {at},"
+            f" updated_at = now() where journal_no = {self.journal_no} and committed_seq = {int(batch.after_seq)}"
+        )
+
+    async def _judge_position(self, connection: Any, batch: Batch) -> int:
+        """The position was not where the batch begins: the batch is in already, or somebody else writes."""
+        found = await connection.fetchval(
+            "select committed_seq from store.journals where journal_no = $1", self.journal_no
+        )
+        await connection.execute("rollback")
+        if found == batch.last_seq:
+            self.committed_seq = found
+            return 0
+        raise FatalError(
+            f"another recorder writes to this database: journal {self._journal_id} stands at {found},"
+            f" this batch begins after {batch.after_seq}",
+            next_step="stop the other recorder (a copy of the data folder is one), then start again",
+        )
+
+    async def _copy_rows(self, connection: Any, batch: Batch) -> int:
+        for table, columns, packed in _packed(batch):
+            await _copy(connection, table, columns, packed, schema="store")
+        return 0
+
+    async def _copy_rows_staged(self, connection: Any, batch: Batch) -> int:
+        """Through temporary tables: keys that exist are left as they are, and counted."""
+        given = stored = 0
+        for table, columns, packed in _packed(batch):
+            stage, listed = f"stage_{table}", ", ".join(f'"{name}"' for name in columns)
+            await connection.execute(f"create temporary table {stage} (like store.{table}) on commit drop")
+            for name in ("sma9_def", "vwap_def") if table == "indicators" else ():
+                await connection.execute(f"alter table {stage} drop column {name}")
+            given += int((await _copy(connection, stage, columns, packed)).split()[-1])
+            answer = await connection.execute(
+                f"insert into store.{table} ({listed}) select {listed} from {stage} on conflict do nothing"
+            )
+            stored += int(answer.split()[-1])
+        return given - stored
+
+    async def _aside(self, sql: str, *values: object) -> None:
+        """One statement on the second connection."""
+        async with self._side_lock:
+            try:
+                if self._side is None or self._side.is_closed():
+                    self._side = await connect(await self._dsn())
+                await self._side.execute(sql, *values, timeout=STATEMENT_WITHIN_S)
+            except BaseException as error:
+                await self._drop_side()
+                if isinstance(error, (AlphakiteError, *DATABASE_ERRORS)):
+                    raise classify(error) from error
+                raise
+
+    async def _drop_rows(self) -> None:
+        connection, self._rows = self._rows, None
+        await _end(connection)
+
+    async def _drop_side(self) -> None:
+        connection, self._side = self._side, None
+        await _end(connection)
+
+
+def _packed(batch: Batch) -> list[tuple[str, tuple[str, ...], bytes]]:
+    found: list[tuple[str, tuple[str, ...], bytes]] = []
+    if batch.equity:
+        found.append(("equity_data", EQUITY_COLUMNS, pack_equity(batch.equity)))
+    if batch.indicators:
+        found.append(("indicators", INDICATOR_COLUMNS, pack_indicators(batch.indicators)))
+    return found
+
+
+async def _copy(connection: Any, table: str, columns: tuple[str, ...], packed: bytes, schema: str | None = None) -> str:
+    async def once() -> AsyncIterator[bytes]:
+        yield packed
+
+    return str(
+        await connection.copy_to_table(
+            table, source=once(), columns=columns, schema_name=schema, format="binary", timeout=STATEMENT_WITHIN_S
+        )
+    )
+
+
+def _gap_columns(gaps: list[GapRow]) -> tuple[list[Any], ...]:
+    """Column by column; of one key the last counts."""
+    newest = {(gap.ticker, gap.start_us): gap for gap in gaps}.values()
+    return (
+        [gap.ticker for gap in newest],
+        [_instant(gap.start_us) for gap in newest],
+        [None if gap.end_us is None else _instant(gap.end_us) for gap in newest],
+        [gap.reason for gap in newest],
+        [gap.volume for gap in newest],
+    )
+
+
+def _event_columns(events: list[QualityEvent]) -> tuple[list[Any], ...]:
+    return (
+        [event.seq for event in events],
+        [event.item for event in events],
+        [event.ticker for event in events],
+        [event.kind for event in events],
+        [_instant(event.timestamp_us) for event in events],
+        [event.detail.replace("\0", "�") for event in events],
+    )
+
+
+def _instant(us: int) -> datetime:
+    return EPOCH + timedelta(microseconds=us)
+
+
+async def _end(connection: Any) -> None:
+    """Close; a transaction that is open there ends with its connection."""
+    if connection is None or connection.is_closed():
+        return
+    if connection.is_in_transaction():
+        connection.terminate()
+        return
+    try:
+        await connection.close(timeout=CLOSE_WITHIN_S)
+    except DATABASE_ERRORS:
+        connection.terminate()
