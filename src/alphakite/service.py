@@ -30,7 +30,6 @@ from alphakite.metrics import Status, write_status
 from alphakite.recorder.capture import Capture
 from alphakite.recorder.drain import Drain
 from alphakite.store.database import Database
-from alphakite.store.migrate import migrate, require_current
 from alphakite.store.postgres import PostgresSink
 
 STOP_WITHIN_S = 8.0
@@ -73,8 +72,7 @@ class Service:
         rest = SchwabRest(
             settings.schwab_api_url, settings.schwab_app_key, settings.schwab_app_secret, tokens, clock.observe_ms
         )
-        upkeep = migrate if database.embedded else require_current
-        sink = PostgresSink(database.dsn, clock_mode=settings.clock, on_step=step, migrate=upkeep)
+        sink = PostgresSink(database.dsn, clock_mode=settings.clock, on_step=step)
         capture = Capture(settings, clock, journal, rest, self.status)
         drain = Drain(settings, clock, journal, sink, self.status, capture.sync, step)
         capture.wants_history, capture.awaiting_history = drain.wants_history, drain.awaiting_history

@@ -1,15 +1,15 @@
 -- Metrics, statistics, health, cleaning.
 
 create table if not exists store.service_clock (
-    only    boolean primary key default true check (only),
+    single  boolean primary key default true check (single),
     mode    text    not null default 'system' check (mode in ('system', 'feed')),
     last_ts timestamptz
 );
 comment on table store.service_clock is 'The recorder''s clock: under mode feed, stream_now() answers last_ts.';
-comment on column store.service_clock.only is 'There is one row.';
+comment on column store.service_clock.single is 'There is one row.';
 comment on column store.service_clock.mode is 'The setting CLOCK of the last recorder.';
 comment on column store.service_clock.last_ts is 'Its last known time.';
-insert into store.service_clock (only) values (true) on conflict (only) do nothing;
+insert into store.service_clock (single) values (true) on conflict (single) do nothing;
 
 create or replace function public.stream_now() returns timestamptz
     language sql stable set search_path = ''
@@ -56,6 +56,12 @@ create or replace view public.equity_data_stats with (security_invoker = true) a
     select ticker, date, rows, first_at, last_at, open, high, low, close, volume, rows_in_gaps
     from store.equity_data_stats;
 comment on view public.equity_data_stats is 'Daily statistics per ticker and exchange date.';
+
+create or replace function public.refresh_equity_data_stats() returns void
+    language plpgsql security invoker set search_path = ''
+as $$ begin refresh materialized view concurrently store.equity_data_stats; end $$;
+comment on function public.refresh_equity_data_stats() is 'Brings equity_data_stats up to date; readers are not locked out.';
+revoke execute on function public.refresh_equity_data_stats() from public;
 
 create or replace function public.cleanup_old_equity_data(days integer default 90) returns bigint
     language plpgsql security invoker set search_path = ''

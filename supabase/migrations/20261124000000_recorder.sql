@@ -94,6 +94,10 @@ $$;
 comment on function public.get_streaming_health(text) is
     'One row: is fresh data arriving for this ticker. session_state knows weekdays and hours, not holidays.';
 
+create or replace function store.schema_version() returns text
+    language sql immutable set search_path = '' as $$ select '20261124000000' $$;
+comment on function store.schema_version() is 'The newest migration of alphakite that was applied here.';
+
 alter table store.equity_data enable row level security;
 alter table store.indicators enable row level security;
 alter table store.indicator_definitions enable row level security;

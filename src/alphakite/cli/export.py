@@ -1,125 +1,118 @@
-"""`alphakite export TABLE`: a table, in key order, as CSV or JSON lines of one document; streamed, however large."""
+"""`alphakite export`: a table in key order, as CSV or JSON, row by row whatever its size."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import csv
-import json
-import sys
-from collections.abc import Iterator
-from datetime import datetime
-from pathlib import Path
-from typing import TextIO
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
 
-import asyncpg
-
-from alphakite.cli.output import day, json_value, text
+from alphakite.cli.output import opened, writer_for
 from alphakite.config import Settings, load
 from alphakite.errors import UsageError
 from alphakite.store.database import Database
-from alphakite.store.errors import classify
+from alphakite.store.faults import DATABASE_ERRORS, classify
 
-KEYS = {
-    "equity_data": ("timestamp", "ticker, timestamp, journal_no, seq, item"),
-    "indicators": ("timestamp", "ticker, timestamp, journal_no, seq, item"),
-    "option_prices": ("timestamp", "option_symbol, timestamp"),
-    "streaming_metrics": ("timestamp", "id"),
-    "stream_gaps": ("start_at", "ticker, start_at"),
-    "quality_events": ("timestamp", "journal_no, seq, item, ticker, kind"),
-    "equity_data_stats": ("date", "ticker, date"),
+PREFETCH_ROWS = 5000
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A table that can be exported: its key, its time column, whether it has tickers."""
+
+    key: tuple[str, ...]
+    time: str = "timestamp"
+    by_ticker: bool = True
+
+
+TABLES = {
+    "equity_data": Exported(("ticker", "timestamp", "journal_no", "seq", "item")),
+    "indicators": Exported(("ticker", "timestamp", "journal_no", "seq", "item")),
+    "option_prices": Exported(("option_symbol", "timestamp")),
+    "streaming_metrics": Exported(("timestamp", "id"), by_ticker=False),
+    "equity_data_stats": Exported(("ticker", "session_date"), time="session_date"),
+    "stream_gaps": Exported(("ticker", "start_at"), time="start_at"),
+    "quality_events": Exported(("journal_no", "seq", "item", "ticker", "kind")),
 }
-"""Per table: its time column and its key."""
-FETCH_ROWS = 5000
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command's flags."""
     parser = subparsers.add_parser("export", help="write a table as CSV or JSON")
-    parser.add_argument("table", metavar="TABLE", help=", ".join(KEYS))
+    parser.add_argument("table", metavar="TABLE", help=", ".join(TABLES))
     parser.add_argument("--ticker", metavar="T", help="this ticker only")
-    parser.add_argument("--from", dest="start", metavar="T", help="from this time (RFC 3339, UTC if no offset) on")
+    parser.add_argument("--from", dest="start", metavar="T", help="from this time on (RFC 3339, or a date: UTC)")
     parser.add_argument("--to", dest="end", metavar="T", help="before this time")
-    parser.add_argument("--out", default="-", metavar="FILE", help="a file, which appears whole; - is stdout")
+    parser.add_argument("--out", metavar="FILE", default="-", help="write to FILE (default -: stdout)")
     parser.add_argument("--data", metavar="DIR", help="the data folder")
     parser.add_argument("--env-file", metavar="FILE", help="read settings from FILE")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="CSV (the default)")
-    form.add_argument("--json", action="store_true", help="JSON")
+    style = parser.add_mutually_exclusive_group()
+    style.add_argument("--csv", dest="style", action="store_const", const="csv", help="the default")
+    style.add_argument("--json", dest="style", action="store_const", const="json", help="one JSON document")
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when all is written."""
-    if args.table not in KEYS:
-        raise UsageError(f"no table {args.table!r}", next_step=f"one of: {', '.join(KEYS)}")
+    """0; an unknown table or an unreadable time is wrong use."""
+    if args.table not in TABLES:
+        raise UsageError(f"there is no table {args.table!r}", next_step=f"one of {', '.join(TABLES)}")
+    sql, values = select(args.table, args.ticker, parse_time(args.start), parse_time(args.end))
+    return asyncio.run(write_table(load(args), sql, values, args.style or "csv", args.out))
+
+
+def select(table: str, ticker: str | None, start: datetime | None, end: datetime | None) -> tuple[str, list[Any]]:
+    """The statement and its values. Args: table: a key of TABLES. start: inclusive. end: exclusive."""
+    exported = TABLES[table]
+    conditions: list[str] = []
+    values: list[Any] = []
+    if ticker is not None:
+        if not exported.by_ticker:
+            raise UsageError(f"{table} has no tickers", next_step="leave out --ticker")
+        values.append(ticker.upper())
+        conditions.append("ticker = $1")
+    for bound, sign in ((start, ">="), (end, "<")):
+        if bound is not None:
+            values.append(bound.date() if exported.time == "session_date" else bound)
+            conditions.append(f'"{exported.time}" {sign} ${len(values)}')
+    where = f" where {' and '.join(conditions)}" if conditions else ""
+    order = ", ".join(f'"{column}"' for column in exported.key)
+    return f"select * from public.{table}{where} order by {order}", values
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """RFC 3339; without a zone, and a date alone: UTC."""
+    if text is None:
+        return None
     try:
-        times = [day(value) if value else None for value in (args.start, args.end)]
-    except ValueError as error:
-        raise UsageError(f"not a time: {error}", next_step="use RFC 3339, as 2026-11-24T14:30:00Z") from error
-    with _output(args.out) as out:
-        asyncio.run(export(load(args), args.table, args.ticker, times[0], times[1], out, as_json=args.json))
-    return 0
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"not a time: {text!r}", next_step=f"such as {date.today().isoformat()}T14:30:00Z or 2026-11-20"
+        ) from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
-async def export(
-    settings: Settings,
-    table: str,
-    ticker: str | None,
-    start: datetime | None,
-    end: datetime | None,
-    out: TextIO,
-    *,
-    as_json: bool,
-) -> None:
-    """Write the rows in key order."""
-    at, key = KEYS[table]
+async def write_table(settings: Settings, sql: str, values: list[Any], style: str, out: str) -> int:
+    """The rows of one statement, as one moment saw them."""
     database = Database(settings)
     try:
         connection = await database.connect()
         try:
-            kind = "date" if at == "date" else "timestamptz"
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                where = f"where ($1::{kind} is null or {at} >= $1) and ($2::{kind} is null or {at} < $2)"
-                values: list[object] = [start, end] if kind != "date" else [start and start.date(), end and end.date()]
-                if ticker is not None:
-                    where += " and ticker = $3"
-                    values.append(ticker.upper())
-                statement = await connection.prepare(f"select * from public.{table} {where} order by {key}")
-                columns = [attribute.name for attribute in statement.get_attributes()]
-                rows = statement.cursor(*values, prefetch=FETCH_ROWS)
-                if as_json:
-                    await _json(out, columns, rows)
-                else:
-                    writer = csv.writer(out, lineterminator="\n")
-                    writer.writerow(columns)
-                    async for row in rows:
-                        writer.writerow([text(value) for value in row])
-        except asyncpg.PostgresError as error:
-            raise classify(error) from error
+                statement = await connection.prepare(sql)
+                attributes = statement.get_attributes()
+                with opened(out) as file:
+                    writer = writer_for(style, file)
+                    writer.begin([one.name for one in attributes], [one.type.name for one in attributes])
+                    async for row in statement.cursor(*values, prefetch=PREFETCH_ROWS):
+                        writer.row(tuple(row))
+                    writer.end()
         finally:
             await connection.close()
+    except DATABASE_ERRORS as error:
+        if isinstance(error, OSError) and (error.filename is not None or isinstance(error, BrokenPipeError)):
+            raise  # of the output, not of the database
+        raise classify(error) from error
     finally:
         await database.close()
-
-
-async def _json(out: TextIO, columns: list[str], rows: asyncpg.cursor.CursorFactory) -> None:
-    out.write(json.dumps({"schema": 1, "columns": columns})[:-1] + ', "rows": [')
-    first = True
-    async for row in rows:
-        out.write(("" if first else ",") + "\n" + json.dumps({name: json_value(row[name]) for name in columns}))
-        first = False
-    out.write("\n]}\n")
-
-
-@contextlib.contextmanager
-def _output(name: str) -> Iterator[TextIO]:
-    """Standard output, or a file that appears whole."""
-    if name == "-":
-        yield sys.stdout
-        return
-    path = Path(name)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        yield file
-    temporary.replace(path)
+    return 0

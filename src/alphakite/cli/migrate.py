@@ -4,44 +4,52 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 
 from alphakite.config import Settings, load
-from alphakite.store import embedded
-from alphakite.store.database import connect
-from alphakite.store.migrate import Migration, migrate, migrations, pending
+from alphakite.store import embedded, migrate
+from alphakite.store.database import Database, connect
+from alphakite.store.faults import DATABASE_ERRORS, classify
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command's flags."""
     parser = subparsers.add_parser("migrate", help="bring the database's schema up to date")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be applied, change nothing")
-    parser.add_argument("--sql", action="store_true", help="print all migrations as one SQL file, change nothing")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be applied")
+    parser.add_argument("--sql", action="store_true", help="print the pending SQL instead of applying it")
     parser.add_argument("--data", metavar="DIR", help="the data folder")
     parser.add_argument("--env-file", metavar="FILE", help="read settings from FILE")
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when the schema is up to date afterwards."""
-    if args.sql:
-        print("\n".join(f"-- {one.version}_{one.name}.sql\n{one.sql}" for one in migrations()))
-        return 0
-    done = asyncio.run(_apply(load(args), dry_run=args.dry_run))
-    for one in done:
-        print(f"{'would apply' if args.dry_run else 'applied'} {one.version}_{one.name}")
-    if not done:
-        print("the schema is up to date")
-    return 0
+    """0, also when there was nothing to do."""
+    settings = load(args)
+    return asyncio.run(_run(settings, look_only=args.dry_run or args.sql, show_sql=args.sql))
 
 
-async def _apply(settings: Settings, *, dry_run: bool) -> list[Migration]:
+async def _run(settings: Settings, *, look_only: bool, show_sql: bool) -> int:
+    database = Database(settings)
     lease = None if settings.database_url else embedded.Lease(settings.data_dir)
     try:
-        dsn = settings.database_url if lease is None else (await asyncio.to_thread(lease.join)).dsn
-        connection = await connect(dsn)
+        if lease is not None and look_only:
+            connection = await connect((await asyncio.to_thread(lease.join)).local_dsn)  # without migrating it
+        else:
+            connection = await database.connect(check=False)
         try:
-            return await pending(connection) if dry_run else await migrate(connection)
+            todo = await (migrate.pending(connection) if look_only else migrate.apply(connection))
         finally:
             await connection.close()
+    except DATABASE_ERRORS as error:
+        raise classify(error) from error
     finally:
         if lease is not None:
             await asyncio.to_thread(lease.leave)
+        await database.close()
+    for one in todo:
+        if show_sql:
+            print(f"-- {one.version}_{one.name}.sql\n{one.sql}")
+        else:
+            print(f"{'would apply' if look_only else 'applied'} {one.version} {one.name}")
+    if not show_sql:
+        print(f"schema {migrate.newest()}: {len(todo)} {'pending' if look_only else 'applied'}", file=sys.stderr)
+    return 0

@@ -1,58 +1,57 @@
-"""`alphakite sql QUERY`: one query on whichever database the settings name."""
+"""`alphakite sql`: one query on whichever database the settings name."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import sys
-from typing import Any
 
 import asyncpg
 
-from alphakite.cli.output import document, write_csv, write_table
+from alphakite.cli.output import write_all, writer_for
 from alphakite.config import Settings, load
-from alphakite.errors import UsageError
+from alphakite.errors import ConfigError, RejectedError, UsageError
 from alphakite.store.database import Database
-from alphakite.store.errors import classify
+from alphakite.store.faults import DATABASE_ERRORS, classify
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command's flags."""
     parser = subparsers.add_parser("sql", help="run one query on the database")
-    parser.add_argument("query", metavar="QUERY", help="one SQL statement")
+    parser.add_argument("query", metavar="QUERY", help="one statement; it may also change something")
     parser.add_argument("--data", metavar="DIR", help="the data folder")
     parser.add_argument("--env-file", metavar="FILE", help="read settings from FILE")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="CSV")
-    form.add_argument("--json", action="store_true", help="JSON")
+    style = parser.add_mutually_exclusive_group()
+    style.add_argument("--csv", dest="style", action="store_const", const="csv", help="comma-separated values")
+    style.add_argument("--json", dest="style", action="store_const", const="json", help="one JSON document")
 
 
 def run(args: argparse.Namespace) -> int:
-    """0; 2 when the query is wrong."""
-    columns, rows = asyncio.run(query(load(args), args.query))
-    if args.json:
-        print(document(columns, rows))
-    elif args.csv:
-        write_csv(sys.stdout, columns, rows)
-    elif columns:
-        write_table(columns, rows)
-    return 0
+    """0; a query that the database refuses is wrong use."""
+    return asyncio.run(_run(load(args), args.query, args.style or "text"))
 
 
-async def query(settings: Settings, text: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Column names and rows of one statement."""
+async def _run(settings: Settings, query: str, style: str) -> int:
     database = Database(settings)
     try:
-        connection = await database.connect()
+        connection = await database.connect(check=False)
         try:
-            statement = await connection.prepare(text)
-            columns = [attribute.name for attribute in statement.get_attributes()]
-            return columns, [tuple(record) for record in await statement.fetch()]
-        except asyncpg.PostgresError as error:
-            if isinstance(error, asyncpg.SyntaxOrAccessError | asyncpg.DataError):
-                raise UsageError(f"the query is refused: {error}", next_step="correct the query") from error
-            raise classify(error) from error
+            statement = await connection.prepare(query)
+            rows = await statement.fetch()
+            attributes = statement.get_attributes()
+            if attributes:
+                columns = [attribute.name for attribute in attributes]
+                types = [attribute.type.name for attribute in attributes]
+                write_all(writer_for(style, sys.stdout), columns, types, (tuple(row) for row in rows))
+            else:
+                print(statement.get_statusmsg(), file=sys.stderr)
         finally:
             await connection.close()
+    except DATABASE_ERRORS as error:
+        known = classify(error)
+        if isinstance(error, asyncpg.PostgresError) and isinstance(known, (ConfigError, RejectedError)):
+            raise UsageError(str(error), next_step=error.hint or "correct the query") from error
+        raise known from error
     finally:
         await database.close()
+    return 0

@@ -102,6 +102,4 @@ def _numeric(value: int, decimals: int) -> bytes:
         digits.pop()
     sign = NEGATIVE if value < 0 else 0
     count = len(digits)
-    return Struct(f">i4H{count}H" if weight >= 0 or not count else f">iHhHH{count}H").pack(
-        8 + 2 * count, count, weight if count else 0, sign, decimals, *digits
-    )
+    return Struct(f">iHhHH{count}H").pack(8 + 2 * count, count, weight if count else 0, sign, decimals, *digits)

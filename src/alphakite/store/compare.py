@@ -8,7 +8,7 @@ from datetime import datetime
 import asyncpg
 
 from alphakite.model import EquityRow, GapRow, IndicatorRow
-from alphakite.store import copy
+from alphakite.store.binary import EQUITY_COLUMNS, INDICATOR_COLUMNS, pack_equity, pack_indicators
 from alphakite.store.postgres import gap_columns
 
 EXAMPLES = 5
@@ -38,8 +38,8 @@ class Comparison:
     async def add(self, equity: list[EquityRow], indicators: list[IndicatorRow], gaps: list[GapRow]) -> None:
         """Take over derived rows."""
         for name, columns, data in (
-            ("again_equity_data", copy.EQUITY_COLUMNS, copy.equity(equity)),
-            ("again_indicators", copy.INDICATOR_COLUMNS, copy.indicators(indicators)),
+            ("again_equity_data", EQUITY_COLUMNS, pack_equity(equity)),
+            ("again_indicators", INDICATOR_COLUMNS, pack_indicators(indicators)),
         ):
             await self._connection.copy_to_table(name, source=io.BytesIO(data), columns=columns, format="binary")
         if gaps:
@@ -48,7 +48,8 @@ class Comparison:
                 " select * from unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::bigint[], $6::int[])"
                 " on conflict (ticker, start_at) do update"
                 " set end_at = excluded.end_at, reason = excluded.reason, volume = excluded.volume",
-                *gap_columns(gaps, self._journal_no),
+                *gap_columns(gaps),
+                [self._journal_no] * len({(gap.ticker, gap.start_us) for gap in gaps}),
             )
 
     async def differences(self, start: datetime | None, end: datetime | None) -> list[tuple[str, int, int, list[str]]]:

@@ -100,8 +100,8 @@ class PostgresSink:
             raise FatalError(f"a batch of journal {batch.journal_id}, the sink is open for {self._journal_id}")
         async with self._rows_lock:
             connection = await self._connected()
-            if self.committed_seq >= batch.last_seq:
-                return 0  # committed, only the answer was lost
+            if self.committed_seq == batch.last_seq:
+                return 0  # it is in, only the answer was lost
             try:
                 return await self._store(connection, batch)
             except BaseException as error:
@@ -177,7 +177,7 @@ class PostgresSink:
             return await self._judge_position(connection, batch)
         duplicates = await store(connection, batch)
         if batch.gaps:
-            await connection.execute(GAPS_SQL, *_gap_columns(batch.gaps), self.journal_no)
+            await connection.execute(GAPS_SQL, *gap_columns(batch.gaps), self.journal_no)
         if batch.events:
             await connection.execute(EVENTS_SQL, *_event_columns(batch.events), self.journal_no)
         if duplicates:
@@ -187,7 +187,10 @@ class PostgresSink:
                 self.journal_no,
             )
         self._step("before_commit")
-        answer = await connection.execute("commit", timeout=STATEMENT_WITHIN_S)
+        commit = asyncio.ensure_future(connection.execute("commit", timeout=STATEMENT_WITHIN_S))
+        await asyncio.sleep(0)  # now it is on its way
+        self._step("commit_sent")
+        answer = await commit
         self._step("after_commit")
         if answer != "COMMIT":
             raise RejectedError(f"the database rolled back a batch: {answer}")
@@ -201,7 +204,7 @@ class PostgresSink:
         at = f"'epoch'::timestamptz + {int(batch.last_ts_us)} * interval '1 microsecond'"
         sql = "begin isolation level read committed read write; "
         if self._clock_mode == "feed":
-            sql += f"update store.service_clock set mode = 'feed', last_ts = greatest(last_ts, {at}); "
+            sql += f"update store.service_clock set mode = 'feed', last_ts = {at}; "
         return (
             sql + f"update store.journals set committed_seq = {int(batch.last_seq)}, committed_ts = {at},"
             f" updated_at = now() where journal_no = {self.journal_no} and committed_seq = {int(batch.after_seq)}"
@@ -284,7 +287,7 @@ async def _copy(connection: Any, table: str, columns: tuple[str, ...], packed: b
     )
 
 
-def _gap_columns(gaps: list[GapRow]) -> tuple[list[Any], ...]:
+def gap_columns(gaps: list[GapRow]) -> tuple[list[Any], ...]:
     """Column by column; of one key the last counts."""
     newest = {(gap.ticker, gap.start_us): gap for gap in gaps}.values()
     return (
