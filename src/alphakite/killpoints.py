@@ -1,7 +1,10 @@
-"""A test-only hook: SIGKILL this process at the n-th time that a named step is reached.
+"""Test-only hooks: die at a named step, and say what would survive a power cut.
 
-`ALPHAKITE_TEST_KILL=before_commit:7` arms it; unset, the hook is a function that does nothing. A crash test can so
-interrupt the very instruction it wants to, which a signal from outside hits only by luck.
+`ALPHAKITE_TEST_KILL=before_commit:7`  SIGKILL this process when the step is reached for the seventh time. A crash test
+                                       can so interrupt the very instruction it wants to, which a signal from outside
+                                       hits only by luck.
+`ALPHAKITE_TEST_DURABLE=FILE`          after each fsync, FILE says which segment is durable up to which byte.
+Unset, as in production, `hook` gives a function that does nothing.
 """
 
 from __future__ import annotations
@@ -9,14 +12,18 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
-VARIABLE = "ALPHAKITE_TEST_KILL"
+KILL = "ALPHAKITE_TEST_KILL"
+DURABLE = "ALPHAKITE_TEST_DURABLE"
+SYNCED = ("after_fsync", "after_roll", "opened")
 
 
 def hook() -> Callable[[str], None]:
     """What to call with the name of each step."""
-    spec = os.environ.get(VARIABLE, "")
-    name, _, count = spec.partition(":")
+    name, _, count = os.environ.get(KILL, "").partition(":")
+    if not name:
+        return lambda _reached: None
     left = int(count or 1)
 
     def step(reached: str) -> None:
@@ -26,4 +33,22 @@ def hook() -> Callable[[str], None]:
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    return step if name else lambda _reached: None
+    return step
+
+
+def durable(step: Callable[[str], None], tell: Callable[[], tuple[str, int]]) -> Callable[[str], None]:
+    """The journal's hook. `tell`: the segment's name, and how many of its bytes are fsynced."""
+    place = os.environ.get(DURABLE)
+    if not place:
+        return step
+    path = Path(place)
+
+    def told(reached: str) -> None:
+        if reached in SYNCED:
+            segment, size = tell()
+            temporary = path.with_suffix(".tmp")
+            temporary.write_text(f"{segment} {size}\n")
+            temporary.replace(path)
+        step(reached)
+
+    return told

@@ -25,7 +25,7 @@ from alphakite.errors import FatalError, TransientError
 from alphakite.feed.schwab.rest import SchwabRest
 from alphakite.feed.schwab.tokens import TokenFile
 from alphakite.journal.writer import JournalWriter
-from alphakite.killpoints import hook
+from alphakite.killpoints import durable, hook
 from alphakite.metrics import Status, write_status
 from alphakite.recorder.capture import Capture
 from alphakite.recorder.drain import Drain
@@ -61,6 +61,8 @@ class Service:
         journal = JournalWriter(
             data_dir / "journal", segment_bytes=int(settings.journal_segment_mb * 1e6), on_step=step
         )
+        journal.on_step = durable(step, lambda: (journal.segment_path.name, journal.fsynced_bytes))
+        journal.on_step("opened")
         clock.raise_floor(journal.last_ts_ns)
         self.status.started_wall_us = time.time_ns() // 1000
         self.status.journal_id, self.status.torn_bytes = str(journal.journal_id), journal.torn_bytes

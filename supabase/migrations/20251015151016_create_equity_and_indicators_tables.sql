@@ -4,7 +4,7 @@ create schema if not exists store;
 comment on schema store is 'Physical tables of alphakite. Their form may change; query the views in public.';
 
 create table if not exists store.equity_data (
-    ticker     text        not null,
+    ticker     text collate "C" not null,
     timestamp  timestamptz not null,
     price      numeric,
     volume     bigint,
@@ -26,7 +26,7 @@ comment on column store.equity_data.seq is 'Under tick: the journal record of th
 comment on column store.equity_data.item is 'Under tick: the index in the frame; else 0.';
 
 create table if not exists store.indicators (
-    ticker     text        not null,
+    ticker     text collate "C" not null,
     timestamp  timestamptz not null,
     sma9       numeric,
     vwap       numeric,
@@ -57,7 +57,8 @@ create table if not exists store.indicator_definitions (
     parameters jsonb    not null,
     input      text     not null,
     session    text     not null,
-    seed_rule  text     not null
+    seed_rule  text     not null,
+    definition_hash text not null
 );
 comment on table store.indicator_definitions is 'What an indicator value means. A changed definition is a new row; old values keep theirs.';
 comment on column store.indicator_definitions.id is 'Named by sma9_def and vwap_def.';
@@ -66,9 +67,14 @@ comment on column store.indicator_definitions.parameters is 'Its parameters.';
 comment on column store.indicator_definitions.input is 'What it is computed from.';
 comment on column store.indicator_definitions.session is 'Which hours, and what happens between sessions.';
 comment on column store.indicator_definitions.seed_rule is 'What it begins with.';
-insert into store.indicator_definitions (id, name, parameters, input, session, seed_rule) values
-    (1, 'sma9', '{"length": 9}', 'one-minute closes from last prices, the forming bar included', 'regular, carried over', 'pricehistory candles of regular minutes'),
-    (2, 'vwap', '{}', 'change of cumulative volume x last price', 'regular, anew each session', 'pricehistory candles, typical price x volume')
+comment on column store.indicator_definitions.definition_hash is 'md5 of the columns before it: a definition that changed under its id shows.';
+insert into store.indicator_definitions (id, name, parameters, input, session, seed_rule, definition_hash)
+select d.id, d.name, d.parameters::jsonb, d.input, d.session, d.seed_rule,
+       md5(concat_ws('|', d.name, d.parameters, d.input, d.session, d.seed_rule))
+from (values
+    (1::smallint, 'sma9', '{"length": 9}', 'one-minute closes from last prices, the forming bar included', 'regular, carried over', 'pricehistory candles of regular minutes'),
+    (2::smallint, 'vwap', '{}', 'change of cumulative volume x last price', 'regular, anew each session', 'pricehistory candles, typical price x volume')
+) as d (id, name, parameters, input, session, seed_rule)
 on conflict (id) do nothing;
 
 create or replace function store.flag_names(flags smallint) returns text
@@ -86,11 +92,15 @@ $$;
 comment on function store.flag_names(smallint) is 'A row''s flags as words, comma-joined; NULL for a clean row.';
 
 create or replace view public.equity_data with (security_invoker = true) as
-    select ticker, timestamp, price, volume, store.flag_names(flags) as flags, journal_no, seq, item
+    select ticker, timestamp, price, volume, case when flags <> 0 then store.flag_names(flags) end as flags, journal_no, seq, item
     from store.equity_data;
 comment on view public.equity_data is 'Prices and volumes by second.';
 
 create or replace view public.indicators with (security_invoker = true) as
-    select ticker, timestamp, sma9, vwap, store.flag_names(flags) as flags, journal_no, seq, item
+    select ticker, timestamp, sma9, vwap, case when flags <> 0 then store.flag_names(flags) end as flags, journal_no, seq, item
     from store.indicators;
 comment on view public.indicators is 'SMA9 and session VWAP by second.';
+
+create or replace function store.schema_version() returns text
+    language sql immutable set search_path = '' as $$ select '20251015151016' $$;
+comment on function store.schema_version() is 'The newest migration of alphakite that was applied here.';

@@ -1,7 +1,7 @@
 -- Option quotes: one row per contract and second in which a stored column changed. Filled by a later version.
 
 create table if not exists store.option_prices (
-    ticker             text        not null,
+    ticker             text collate "C"        not null,
     timestamp          timestamptz not null,
     option_type        text        not null check (option_type in ('CALL', 'PUT')),
     strike_price       numeric     not null,
@@ -20,7 +20,7 @@ create table if not exists store.option_prices (
     theta              numeric,
     vega               numeric,
     rho                numeric,
-    option_symbol      text        not null,
+    option_symbol      text collate "C"        not null,
     flags              smallint    not null default 0,
     primary key (option_symbol, timestamp)
 );
@@ -51,6 +51,10 @@ comment on column store.option_prices.flags is 'Bit set of quality flags.';
 create or replace view public.option_prices with (security_invoker = true) as
     select ticker, timestamp, option_type, strike_price, expiration_date, bid, ask, last, bid_size, ask_size, volume,
            day_volume, open_interest, implied_volatility, delta, gamma, theta, vega, rho, option_symbol,
-           store.flag_names(flags) as flags
+           case when flags <> 0 then store.flag_names(flags) end as flags
     from store.option_prices;
 comment on view public.option_prices is 'Option quotes and greeks by contract and second.';
+
+create or replace function store.schema_version() returns text
+    language sql immutable set search_path = '' as $$ select '20251019000000' $$;
+comment on function store.schema_version() is 'The newest migration of alphakite that was applied here.';

@@ -17,7 +17,7 @@ comment on column store.journals.duplicates is 'Rows that another journal had st
 comment on column store.journals.updated_at is 'When the position last moved, database time.';
 
 create table if not exists store.stream_gaps (
-    ticker     text        not null,
+    ticker     text collate "C"        not null,
     start_at   timestamptz not null,
     end_at     timestamptz,
     reason     text        not null,
@@ -41,8 +41,8 @@ create table if not exists store.quality_events (
     journal_no integer     not null,
     seq        bigint      not null,
     item       integer     not null,
-    ticker     text        not null,
-    kind       text        not null,
+    ticker     text collate "C"        not null,
+    kind       text collate "C"        not null,
     timestamp  timestamptz not null,
     detail     text        not null,
     primary key (journal_no, seq, item, ticker, kind)
@@ -75,10 +75,10 @@ as $$
         from local),
     newest as (select max(e.timestamp) as last_at from store.equity_data e where e.ticker = $1),
     hour as (select count(*) as rows from store.equity_data e, clock
-             where e.ticker = $1 and e.timestamp > clock.now - interval '1 hour'),
+             where e.ticker = $1 and e.timestamp > clock.now - interval '1 hour' and e.timestamp <= clock.now),
     errors as (select case when max(m.records_processed) > min(m.records_processed)
                       then 100.0 * (max(m.error_count) - min(m.error_count))
-                           / (max(m.records_processed) - min(m.records_processed)) else 0 end as percent
+                           / (max(m.records_processed) - min(m.records_processed)) end as percent
                from store.streaming_metrics m, clock where m.timestamp > clock.now - interval '1 hour'),
     gaps as (select count(*) as open from store.stream_gaps g where g.ticker = $1 and g.end_at is null),
     age as (select extract(epoch from state.now - newest.last_at)::double precision as seconds from state, newest)
@@ -113,27 +113,69 @@ revoke execute on function public.cleanup_old_indicators(integer) from public;
 revoke execute on function public.cleanup_old_option_prices(integer) from public;
 revoke execute on function public.cleanup_old_streaming_metrics(integer) from public;
 
+-- What a view says of itself and its columns is what its table says.
 do $$
-declare relation text;
+declare
+    col record;
 begin
-    if exists (select from pg_catalog.pg_roles where rolname = 'service_role') then
-        grant usage on schema store to service_role;
-        grant select, insert, update, delete on all tables in schema store to service_role;
-        grant select on all tables in schema public to service_role;
-        grant execute on all functions in schema public to service_role;
-        grant execute on all functions in schema store to service_role;
-    end if;
-    if exists (select from pg_catalog.pg_roles where rolname = 'authenticated') then
-        grant usage on schema store to authenticated;
-        grant execute on function store.flag_names(smallint), public.stream_now(), public.get_streaming_health(text) to authenticated;
-        foreach relation in array array['equity_data', 'indicators', 'option_prices', 'streaming_metrics', 'stream_gaps',
-                                        'quality_events', 'service_clock', 'indicator_definitions'] loop
-            execute format('grant select on store.%I to authenticated', relation);
-            execute format('drop policy if exists read_all on store.%I', relation);
-            execute format('create policy read_all on store.%I for select to authenticated using (true)', relation);
+    for col in
+        select v.relname, va.attname, pg_catalog.col_description(ta.attrelid, ta.attnum) as said
+        from pg_catalog.pg_class v
+        join pg_catalog.pg_class t on t.relname = v.relname and t.relnamespace = 'store'::regnamespace
+        join pg_catalog.pg_attribute va on va.attrelid = v.oid and va.attnum > 0 and not va.attisdropped
+        join pg_catalog.pg_attribute ta on ta.attrelid = t.oid and ta.attname = va.attname
+        where v.relnamespace = 'public'::regnamespace and v.relkind = 'v'
+          and v.relname in ('equity_data', 'indicators', 'option_prices', 'streaming_metrics', 'equity_data_stats',
+                            'stream_gaps', 'quality_events')
+    loop
+        execute format('comment on column public.%I.%I is %L', col.relname, col.attname,
+                       case col.attname when 'flags' then 'What to know about the row, in words with commas between; NULL: nothing.'
+                       else col.said end);
+    end loop;
+end $$;
+
+-- Rights decide who reads; row level security lets through who has them. Supabase's roles are served where they exist,
+-- anon gets nothing; on a plain PostgreSQL grant what you like to whom you like.
+do $$
+declare
+    name text;
+    readable constant text[] := array['equity_data', 'indicators', 'option_prices', 'streaming_metrics', 'stream_gaps',
+                                      'quality_events', 'service_clock', 'indicator_definitions', 'journals'];
+    views constant text[] := array['equity_data', 'indicators', 'option_prices', 'streaming_metrics', 'stream_gaps',
+                                   'quality_events', 'equity_data_stats'];
+    role name;
+begin
+    foreach name in array readable loop
+        execute format('drop policy if exists readable on store.%I', name);
+        execute format('create policy readable on store.%I for select using (true)', name);
+    end loop;
+    for role in select rolname from pg_catalog.pg_roles where rolname in ('anon', 'authenticated', 'service_role') loop
+        execute format('revoke all on all tables in schema store from %I', role);
+        foreach name in array views loop
+            execute format('revoke all on public.%I from %I', name, role);
+            if role <> 'anon' then
+                execute format('grant select on public.%I to %I', name, role);
+            end if;
         end loop;
-        grant select on store.equity_data_stats to authenticated;
-        grant select on public.equity_data, public.indicators, public.option_prices, public.streaming_metrics,
-            public.stream_gaps, public.quality_events, public.equity_data_stats to authenticated;
-    end if;
+        if role <> 'anon' then
+            execute format('grant usage on schema store to %I', role);
+            execute format('grant select on all tables in schema store to %I', role);
+            execute format('grant execute on function store.flag_names(smallint), store.schema_version(),'
+                           ' public.stream_now(), public.get_streaming_health(text) to %I', role);
+        end if;
+        if role = 'service_role' then
+            foreach name in array readable loop
+                execute format('grant insert, update, delete on store.%I to service_role', name);
+            end loop;
+        end if;
+        execute format('revoke execute on function public.refresh_equity_data_stats(),'
+                       ' public.cleanup_old_equity_data(integer), public.cleanup_old_indicators(integer),'
+                       ' public.cleanup_old_option_prices(integer), public.cleanup_old_streaming_metrics(integer)'
+                       ' from %I', role);
+        if role = 'service_role' then
+            grant execute on function public.refresh_equity_data_stats(),
+                public.cleanup_old_equity_data(integer), public.cleanup_old_indicators(integer),
+                public.cleanup_old_option_prices(integer), public.cleanup_old_streaming_metrics(integer) to service_role;
+        end if;
+    end loop;
 end $$;

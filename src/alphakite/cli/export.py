@@ -31,7 +31,7 @@ TABLES = {
     "indicators": Exported(("ticker", "timestamp", "journal_no", "seq", "item")),
     "option_prices": Exported(("option_symbol", "timestamp")),
     "streaming_metrics": Exported(("timestamp", "id"), by_ticker=False),
-    "equity_data_stats": Exported(("ticker", "session_date"), time="session_date"),
+    "equity_data_stats": Exported(("ticker", "date"), time="date"),
     "stream_gaps": Exported(("ticker", "start_at"), time="start_at"),
     "quality_events": Exported(("journal_no", "seq", "item", "ticker", "kind")),
 }
@@ -72,7 +72,7 @@ def select(table: str, ticker: str | None, start: datetime | None, end: datetime
         conditions.append("ticker = $1")
     for bound, sign in ((start, ">="), (end, "<")):
         if bound is not None:
-            values.append(bound.date() if exported.time == "session_date" else bound)
+            values.append(bound.date() if exported.time == "date" else bound)
             conditions.append(f'"{exported.time}" {sign} ${len(values)}')
     where = f" where {' and '.join(conditions)}" if conditions else ""
     order = ", ".join(f'"{column}"' for column in exported.key)

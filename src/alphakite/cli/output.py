@@ -105,7 +105,9 @@ class TextWriter:
 
 def writer_for(style: str, out: TextIO) -> RowWriter:
     """Args: style: csv, json or text."""
-    return {"csv": CsvWriter, "json": JsonWriter, "text": TextWriter}[style](out)
+    if style == "csv":
+        return CsvWriter(out)
+    return JsonWriter(out) if style == "json" else TextWriter(out)
 
 
 def write_all(writer: RowWriter, columns: Sequence[str], types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -1,7 +1,8 @@
 """Checkpoints: derivation's state at a journal position, so that a start need not read the session again.
 
 A checkpoint is a cache: it may be missing, old or damaged, and is then ignored. Format of `<seq, 20 digits>.ckpt`:
-magic "AKCKPT1\\n", 16 bytes journal id, u64 seq, u32 CRC-32 of the state, the state's bytes. The two newest are kept.
+magic "AKCKPT1\\n", 16 bytes journal id, u64 seq, u32 CRC-32 of the 32 bytes before and of the state, the state's
+bytes. The two newest are kept.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ def save(folder: Path, journal_id: uuid.UUID, seq: int, state: bytes, on_step: S
     """Write a checkpoint durably and remove all but the two newest."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     on_step("before_checkpoint")
-    head = HEAD.pack(MAGIC, journal_id.bytes, seq, zlib.crc32(state))
+    head = HEAD.pack(MAGIC, journal_id.bytes, seq, 0)
+    head = HEAD.pack(MAGIC, journal_id.bytes, seq, _checksum(head, state))
     write_durably(folder / f"{seq:020d}.ckpt", head + state)
     on_step("after_checkpoint")
     for old in sorted(folder.glob("*.ckpt"))[:-KEPT]:
@@ -38,6 +40,10 @@ def load(folder: Path, journal_id: uuid.UUID, upto_seq: int) -> list[tuple[int, 
             continue
         magic, owner, seq, crc = HEAD.unpack_from(data)
         state = data[HEAD.size :]
-        if magic == MAGIC and owner == journal_id.bytes and zlib.crc32(state) == crc and seq <= upto_seq:
+        if magic == MAGIC and owner == journal_id.bytes and _checksum(data, state) == crc and seq <= upto_seq:
             found.append((seq, state))
     return found
+
+
+def _checksum(head: bytes, state: bytes) -> int:
+    return zlib.crc32(state, zlib.crc32(head[: HEAD.size - 4]))

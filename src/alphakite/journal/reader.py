@@ -99,9 +99,9 @@ class JournalReader:
             with self._segment.open("rb") as file:
                 file.seek(self._offset)
                 data = file.read(max_bytes)
-                if len(data) >= 4 and (need := int.from_bytes(data[:4], "little") + RECORD_BYTES) > len(data):
-                    if need <= MAX_PAYLOAD_BYTES + RECORD_BYTES:
-                        data += file.read(need - len(data))
+                need = int.from_bytes(data[:4], "little") + RECORD_BYTES if len(data) >= 4 else 0
+                if len(data) < need <= MAX_PAYLOAD_BYTES + RECORD_BYTES:
+                    data += file.read(need - len(data))
             taken = self._take(data, records, upto_seq)
             if taken:
                 continue
@@ -136,29 +136,36 @@ class JournalReader:
         for file in files:
             if first_seq(file) <= self._seq + 1:
                 chosen = file
-        self._segment, self._offset = chosen, HEADER_BYTES
+        self._begin(chosen)
         return True
+
+    def _begin(self, segment: Path) -> None:
+        """Go to a segment's first record. A damaged header is a fault, but the records after it can be read."""
+        self._segment, self._offset = segment, HEADER_BYTES
+        if check_header(segment) is None:
+            self.faults.append(Fault(segment.name, 0, min(HEADER_BYTES, segment.stat().st_size), False))
 
     def _next_segment(self, data: bytes, upto_seq: int | None) -> bool:
         """No whole record stands at the offset: skip damage or go on to the next segment. False: wait for more."""
         assert self._segment is not None
-        files = segments(self.folder)
-        later = [file for file in files if file.name > self._segment.name]
-        if data and (later or upto_seq is None):
-            rest = self._segment.read_bytes()[self._offset :]
-            skip = find_record(rest)
-            self.faults.append(
-                Fault(self._segment.name, self._offset, len(rest) if skip is None else skip, not later and skip is None)
-            )
+        later = [file for file in segments(self.folder) if file.name > self._segment.name]
+        if not data and not later:
+            return False
+        with self._segment.open("rb") as file:  # again: the writer may have gone on before it rolled
+            file.seek(self._offset)
+            rest = file.read()
+        if (found := unpack_from(rest, 0)) is not None:
+            return upto_seq is None or found[0].seq <= upto_seq
+        skip = find_record(rest)
+        if rest and (later or upto_seq is None or skip is not None):
+            length = len(rest) if skip is None else skip
+            self.faults.append(Fault(self._segment.name, self._offset, length, not later and skip is None))
+            self._offset += length
             if skip is not None:
-                self._offset += skip
                 return True
-            if not later:
-                self._offset += len(rest)
-                return False
         if not later:
             return False
-        self._segment, self._offset = later[0], HEADER_BYTES
+        self._begin(later[0])
         return True
 
 

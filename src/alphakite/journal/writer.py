@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from alphakite.errors import FatalError, UnavailableError
-from alphakite.journal.reader import JournalReader, first_seq, segments
+from alphakite.journal.reader import JournalReader, check_header, find_record, first_seq, segments
 from alphakite.journal.record import HEADER_BYTES, SUFFIX, pack_header, pack_into, unpack_from, unpack_header
 
 Step = Callable[[str], None]
@@ -69,22 +69,33 @@ class JournalWriter:
         self.appended_seq = 0
         self.on_written: Callable[[], None] = lambda: None
         self._segment_bytes = segment_bytes
-        self._step = on_step
+        self.on_step = on_step
         self._buffer = bytearray()
         self._file = -1
         self._size = 0
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fsynced_bytes = 0
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._lock)
             raise UnavailableError(
                 f"the data folder is in use: another recorder writes {folder}",
-                next_step="stop the other recorder (its pid is in run/recorder.pid), or give this one its own --data folder",
+                next_step="stop the other recorder (its pid is in run/recorder.pid), or give this one its own folder "
+                "with --data",
             ) from error
-        self.journal_id = self._identity()
-        self._open_last()
+        try:
+            self.journal_id = self._identity()
+            self._open_last()
+        except BaseException as error:
+            os.close(self._lock)
+            if isinstance(error, OSError):
+                raise _unwritable(folder, error) from error
+            raise
 
     @property
     def segment_path(self) -> Path:
@@ -109,7 +120,7 @@ class JournalWriter:
         """Write the group to the file. Raises FatalError when the disk refuses."""
         if not self._buffer:
             return
-        self._step("before_write")
+        self.on_step("before_write")
         if self._size >= self._segment_bytes:
             self._roll()
         view = memoryview(self._buffer)
@@ -129,7 +140,7 @@ class JournalWriter:
         self._size += done
         self._buffer.clear()
         self.written_seq = self.appended_seq
-        self._step("after_write")
+        self.on_step("after_write")
         self.on_written()
 
     def sync(self) -> int:
@@ -140,7 +151,7 @@ class JournalWriter:
 
     def begin_sync(self) -> Pending:
         """What one fsync would cover. `Pending.fsync()` may run in a thread, for it has a descriptor of its own."""
-        self._step("before_fsync")
+        self.on_step("before_fsync")
         return Pending(os.dup(self._file), self._path, self._size, self.written_seq)
 
     def finish_sync(self, pending: Pending) -> int:
@@ -149,26 +160,27 @@ class JournalWriter:
         if pending.path == self._path:
             self._fsynced_bytes = max(self._fsynced_bytes, pending.size)
         self.fsynced_seq = max(self.fsynced_seq, pending.seq)
-        self._step("after_fsync")
+        self.on_step("after_fsync")
         return self.fsynced_seq
 
     def close(self) -> None:
         """Write, sync, release the folder. May be called twice."""
         if self._file < 0:
             return
-        self.flush()
-        self.sync()
-        os.close(self._file)
-        os.close(self._lock)
-        self._file = -1
+        try:
+            self.flush()
+            self.sync()
+        finally:
+            os.close(self._file)
+            os.close(self._lock)
+            self._file = -1
 
     def _identity(self) -> uuid.UUID:
         path = self.folder / "journal.id"
         with contextlib.suppress(OSError, ValueError):
             return uuid.UUID(path.read_text().strip())
         if files := segments(self.folder):
-            with files[0].open("rb") as file:
-                header = unpack_header(file.read(HEADER_BYTES))
+            header = next((found for path in files if (found := check_header(path)) is not None), None)
             if header is None:
                 raise FatalError(
                     f"{self.folder} holds segments but no readable identity",
@@ -181,28 +193,36 @@ class JournalWriter:
         return identity
 
     def _open_last(self) -> None:
-        """Open the newest segment for appending, cutting what a crash left half-written."""
+        """Open the newest segment for appending, cutting what a crash left half-written.
+
+        Damage with sound records after it is no torn tail: it stays for the reader to report, so that no seq that
+        may have been committed is given again.
+        """
         files = segments(self.folder)
+        start = 1
         while files:
             path = files[-1]
             data = path.read_bytes()
             header = unpack_header(data)
-            if header is not None and header[0] == self.journal_id:
+            if header[0] == self.journal_id if header else find_record(data, HEADER_BYTES) is not None:
                 break
-            if len(files) > 1 or len(data) >= HEADER_BYTES:
-                self._set_aside(path, data, 0)
-                path.unlink()
-            else:
-                path.unlink()
+            self._set_aside(path, data, 0)
+            path.unlink()
+            start = first_seq(path)
             files.pop()
         else:
-            self._path = self.folder / f"{1:020d}{SUFFIX}"
-            self._create(1)
+            self._create(start)
+            self.appended_seq = self.written_seq = self.fsynced_seq = start - 1
             return
-        offset, seq = HEADER_BYTES, first_seq(path) - 1
-        while (found := unpack_from(data, offset)) is not None:
-            record, offset = found
-            seq, self.last_ts_ns, self.last_conn = record.seq, record.ts_ns, max(self.last_conn, record.conn)
+        offset, seq, at = HEADER_BYTES, first_seq(path) - 1, HEADER_BYTES
+        while True:
+            while (found := unpack_from(data, at)) is not None:
+                record, offset = found
+                at = offset
+                seq, self.last_ts_ns, self.last_conn = record.seq, record.ts_ns, max(self.last_conn, record.conn)
+            if (damage := find_record(data, at)) is None:
+                break
+            at = damage
         if offset < len(data):
             self._set_aside(path, data, offset)
             self.torn_bytes = len(data) - offset
@@ -224,20 +244,22 @@ class JournalWriter:
 
     def _set_aside(self, path: Path, data: bytes, offset: int) -> None:
         """Bytes that are cut from a segment are kept beside it: they may hold something a person can read."""
-        write_durably(self.folder / f"{path.stem}.torn-{offset}", data[offset:])
+        if data[offset:]:
+            write_durably(self.folder / f"{path.stem}.torn-{offset}", data[offset:])
 
     def _roll(self) -> None:
         """Begin a new segment: the old one is made durable first, the new one becomes visible whole."""
-        self._step("before_roll")
+        self.on_step("before_roll")
         self.sync()
-        os.close(self._file)
+        full = self._file
         self._create(self.written_seq + 1)
-        self._step("after_roll")
+        os.close(full)
+        self.on_step("after_roll")
 
     def _create(self, seq: int) -> None:
         path = self.folder / f"{seq:020d}{SUFFIX}"
         try:
-            write_durably(path, pack_header(self.journal_id, seq), step=self._step)
+            write_durably(path, pack_header(self.journal_id, seq), step=self.on_step)
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         except OSError as error:
             raise FatalError(
@@ -245,6 +267,13 @@ class JournalWriter:
                 next_step="free disk space, then start again",
             ) from error
         self._path, self._size, self._fsynced_bytes = path, HEADER_BYTES, HEADER_BYTES
+
+
+def _unwritable(folder: Path, error: OSError) -> FatalError:
+    return FatalError(
+        f"the journal's folder cannot be written: {error.strerror} ({error.filename or folder})",
+        next_step="give the recorder a folder it may write, on a disk with free space, then start again",
+    )
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o600, step: Step = lambda _step: None) -> None:

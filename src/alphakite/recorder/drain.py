@@ -24,7 +24,7 @@ from alphakite.metrics import Status
 from alphakite.model import Batch, Metrics
 from alphakite.recorder.backoff import Backoff
 from alphakite.recorder.deriver import Deriver
-from alphakite.sessions import session_at
+from alphakite.sessions import exchange_date, session_on
 
 EMPTY_COMMIT_S = 10.0
 """Without rows the committed position moves this often."""
@@ -74,7 +74,6 @@ class Drain:
         self._written = asyncio.Event()
         self._capture_ended = False
         self._checkpoint_at = 0.0
-        self._session_end_us = 0
         self._deriver: Deriver | None = None
         self.committed_seq = 0
         self.checkpoints = settings.data_dir / "checkpoints"
@@ -247,6 +246,14 @@ class Drain:
         }
         await self._sink.write_metrics(Metrics(None, status.frames, status.rejected, status.state, details))
 
+    def _session_over(self, now_us: int) -> bool:
+        """Whether this exchange day has a session and its recorded hours are over."""
+        session = session_on(exchange_date(now_us)) if now_us else None
+        if session is None:
+            return False
+        regular = self._settings.stream_hours == "regular"
+        return now_us >= (session.regular_close_us if regular else session.extended_close_us)
+
     def _publish(self, deriver: Deriver) -> None:
         status, state, journal = self.status, deriver.engine.state, self._journal
         counts = state.counts
@@ -259,7 +266,4 @@ class Drain:
         status.images, status.outside, status.waiting = counts.images, counts.outside, deriver.engine.waiting
         status.last_frame_us, status.now_us = state.last_us, self._clock.now_ns() // 1000
         status.open_gaps, status.last_rejection = deriver.engine.open_gaps(), deriver.tally.last
-        if status.now_us and (session := session_at(status.now_us)) is not None:
-            regular = self._settings.stream_hours == "regular"
-            self._session_end_us = session.regular_close_us if regular else session.extended_close_us
-        status.session_over = 0 < self._session_end_us <= status.now_us
+        status.session_over = self._session_over(status.now_us)

@@ -45,7 +45,8 @@ class Comparison:
         if gaps:
             await self._connection.execute(
                 "insert into again_stream_gaps (ticker, start_at, end_at, reason, volume, journal_no)"
-                " select * from unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::bigint[], $6::int[])"
+                " select * from unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::bigint[],"
+                " $6::int[])"
                 " on conflict (ticker, start_at) do update"
                 " set end_at = excluded.end_at, reason = excluded.reason, volume = excluded.volume",
                 *gap_columns(gaps),
@@ -81,7 +82,8 @@ class Comparison:
         self, name: str, at: str, start: datetime | None, end: datetime | None
     ) -> tuple[datetime | None, datetime | None]:
         row = await self._connection.fetchrow(
-            f"select greatest(min({at}), $1::timestamptz) low, least(max({at}), $2::timestamptz) high from again_{name}",
+            f"select greatest(min({at}), $1::timestamptz) low, least(max({at}), $2::timestamptz) high"
+            f" from again_{name}",
             start,
             end,
         )

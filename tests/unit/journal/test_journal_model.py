@@ -48,8 +48,7 @@ class Model:
 def no_disk() -> Iterator[None]:
     """A crash is played by cutting files, so that the real fsyncs would only cost time."""
     with mock.patch("os.fsync"), mock.patch("os.fdatasync"), tempfile.TemporaryDirectory() as name:
-        yield_path = Path(name)
-        Player.root = yield_path
+        Player.root = Path(name)
         yield
 
 

@@ -7,16 +7,32 @@ so that one bad value costs that value, never its neighbours. Nothing here raise
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from alphakite.feed.schwab.fields import ABSENT, DATA_SERVICES, EQUITY_FIELDS, EQUITY_OTHER, META, PRICES
+from alphakite.feed.schwab.fields import (
+    ABSENT,
+    DATA_SERVICES,
+    EQUITY_FIELDS,
+    EQUITY_OTHER,
+    MAX_PRICE,
+    MAX_TIME_MS,
+    MAX_WHOLE,
+    META,
+    PRICES,
+)
 from alphakite.model import EquityUpdate
 
-STAMP = re.compile(rb'"(?:timestamp":|heartbeat":")(\d{10,16})')
+STAMP = re.compile(rb'"(?:timestamp":|heartbeat":")(\d{10,13})(?!\d)')
+BAD = (msgspec.DecodeError, ValueError, RecursionError)
+"""What decoding raises for bytes that are not JSON, not UTF-8, out of range or nested without end."""
+READ = {str(number): name for number, name in EQUITY_FIELDS.items()}
+KNOWN = frozenset(META) | {str(number) for number in EQUITY_OTHER}
 
 
 class Decoded(Struct, gc=False):
@@ -28,9 +44,9 @@ class Decoded(Struct, gc=False):
     other_items: int = 0
 
 
-_PRICE = Annotated[float, Meta(gt=0)] | UnsetType
-_SIZE = Annotated[int, Meta(ge=0)] | UnsetType
-_TIME = Annotated[int, Meta(gt=0)] | UnsetType
+_PRICE = Annotated[float, Meta(gt=0, le=MAX_PRICE)] | UnsetType
+_SIZE = Annotated[int, Meta(ge=0, le=MAX_WHOLE)] | UnsetType
+_TIME = Annotated[int, Meta(gt=0, le=MAX_TIME_MS)] | UnsetType
 _TYPES = {
     name: _PRICE if name in PRICES else _TIME if name.endswith("_ms") else _SIZE for name in EQUITY_FIELDS.values()
 }
@@ -46,7 +62,7 @@ _Item = msgspec.defstruct(
     forbid_unknown_fields=True,
     gc=False,
 )
-"""The quick form of EquityUpdate: every known field by number; an unknown one, a wrong type or an absent value is refused."""
+"""The quick form of EquityUpdate: every known field by number; an unknown one, a wrong type or "absent" is refused."""
 
 
 class _Element(Struct, gc=False):
@@ -70,14 +86,14 @@ _any_decoder = msgspec.json.Decoder()
 def stamp_ms(payload: bytes) -> int | None:
     """The greatest `timestamp` or `heartbeat` in a frame, epoch milliseconds; None if it has none."""
     stamps = STAMP.findall(payload)
-    return max(map(int, stamps)) if stamps else None
+    return max((stamp for stamp in map(int, stamps) if stamp <= MAX_TIME_MS), default=None)
 
 
 def decode(payload: bytes) -> Decoded:
     """Take one frame apart. Never raises: what cannot be used is named in `rejected`."""
     try:
         frame = _frame_decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except BAD as error:
         return _refused(payload, str(error))
     if frame.data is UNSET:
         kind = "response" if frame.response is not UNSET else "notify" if frame.notify is not UNSET else "other"
@@ -87,8 +103,8 @@ def decode(payload: bytes) -> Decoded:
         if element.service == "LEVELONE_EQUITIES":
             try:
                 items = _items_decoder.decode(element.content)
-            except msgspec.DecodeError:
-                _slowly(element.content, decoded)
+            except BAD:
+                _slowly(_parsed(element.content), decoded)
                 continue
             decoded.updates += items
         elif element.service in DATA_SERVICES:
@@ -98,9 +114,20 @@ def decode(payload: bytes) -> Decoded:
     return decoded
 
 
-def _slowly(content: msgspec.Raw, decoded: Decoded) -> None:
+def _parsed(data: bytes | msgspec.Raw) -> Any:
+    """The JSON in `data`, also with bare NaN, numbers out of range, bytes that are not UTF-8; UNSET if it is none."""
+    try:
+        return _any_decoder.decode(data)
+    except BAD:
+        pass
+    try:  # of a number with more digits than any value, forty say enough
+        return json.loads(bytes(data).decode("utf-8", "replace"), parse_int=lambda digits: int(digits[:40]))
+    except BAD:
+        return UNSET
+
+
+def _slowly(items: object, decoded: Decoded) -> None:
     """Item by item, value by value: keep what is sound, name what is not."""
-    items = _any_decoder.decode(content)
     if not isinstance(items, list):
         decoded.rejected.append("content is not a list: kept in the journal, not stored")
         return
@@ -111,11 +138,9 @@ def _slowly(content: msgspec.Raw, decoded: Decoded) -> None:
             continue
         update = EquityUpdate(key)
         for field, value in item.items():
-            if field in META:
-                continue
-            name = EQUITY_FIELDS.get(int(field)) if field.isdigit() else None
+            name = READ.get(field)
             if name is None:
-                if not field.isdigit() or int(field) not in EQUITY_OTHER:
+                if field not in KNOWN:
                     decoded.rejected.append(f"{key}: unknown field {field!r}: kept in the journal, not stored")
                 continue
             number = _number(name, value)
@@ -132,27 +157,28 @@ def _number(name: str, value: object) -> float | int | UnsetType | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return UNSET
-    if value in ABSENT[name] or value < 0:
+    if value in ABSENT[name] or value < 0 or math.isnan(value):
         return None
     if name in PRICES:
-        return float(value)
-    return int(value) if float(value).is_integer() else UNSET
+        return float(value) if value <= MAX_PRICE else UNSET
+    most = MAX_TIME_MS if name.endswith("_ms") else MAX_WHOLE
+    return int(value) if value <= most and value == int(value) else UNSET
 
 
 def _refused(payload: bytes, reason: str) -> Decoded:
     """A frame that the typed envelope refuses: not JSON, or an envelope of another shape."""
-    try:
-        whole = _any_decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    whole = _parsed(payload)
+    if whole is UNSET:
         return Decoded("other", [], [f"not JSON ({reason}): kept in the journal, not stored"])
     decoded = Decoded("data", [], [])
     elements = whole.get("data") if isinstance(whole, dict) else None
     if not isinstance(elements, list):
         return Decoded("other", [], [f"envelope of an unknown shape ({reason}): kept in the journal, not stored"])
     for element in elements:
-        if isinstance(element, dict) and element.get("service") == "LEVELONE_EQUITIES":
-            _slowly(msgspec.Raw(msgspec.json.encode(element.get("content"))), decoded)
-        elif isinstance(element, dict) and element.get("service") in DATA_SERVICES:
+        service = element.get("service") if isinstance(element, dict) else None
+        if service == "LEVELONE_EQUITIES":
+            _slowly(element.get("content"), decoded)
+        elif isinstance(service, str) and service in DATA_SERVICES:
             decoded.other_items += 1
         else:
             decoded.rejected.append("an element of an unknown shape or service: kept in the journal, not stored")

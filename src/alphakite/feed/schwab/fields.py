@@ -1,8 +1,8 @@
 """LEVELONE_EQUITIES: Schwab's field numbers, our names, and which values mean "absent".
 
-Source: Schwab's Streamer Guide, corrected by the captures named in the project's Schwab reference (the guide's example numbers
-are shifted by one from field 12 on). A number that stands in no table here is unknown: it is counted, and stays in
-the journal.
+Source: Schwab's Streamer Guide, corrected by the captures named in the project's Schwab reference (the guide's
+example numbers are shifted by one from field 12 on). A number that stands in no table here is unknown: it is counted,
+and stays in the journal.
 """
 
 from __future__ import annotations
@@ -46,6 +46,11 @@ ABSENT: dict[str, tuple[float, ...]] = {
 }
 """Values that say "none": a price of 0 is no price, a size or volume of 0 is one; a time of 0 is no time.
 The strings "NaN" and "" and a JSON null are absent in every field."""
+
+MAX_PRICE = 90_000_000_000
+MAX_WHOLE = 2**63 - 1
+MAX_TIME_MS = 9_223_372_036_854
+"""A price in dollars, a size or volume, a time: what is greater is garbage that no column or record could hold."""
 
 DATA_SERVICES = frozenset({"LEVELONE_EQUITIES", "CHART_EQUITY"})
 """Services whose data this version expects; CHART_EQUITY is journaled only."""

@@ -6,6 +6,7 @@ Transient troubles raise TransientError; a dead sign-in ConfigError with the nex
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import json
 from collections.abc import Callable
@@ -69,12 +70,15 @@ class SchwabRest:
             if isinstance(document, list):
                 document = document[0]
             info = document["streamerInfo"][0]
-            return Streamer(
-                info["streamerSocketUrl"],
-                info["schwabClientCustomerId"],
-                info["schwabClientCorrelId"],
-                info["schwabClientChannel"],
-                info["schwabClientFunctionId"],
+            return msgspec.convert(
+                {
+                    "url": info["streamerSocketUrl"],
+                    "customer_id": info["schwabClientCustomerId"],
+                    "correl_id": info["schwabClientCorrelId"],
+                    "channel": info["schwabClientChannel"],
+                    "function_id": info["schwabClientFunctionId"],
+                },
+                Streamer,
             )
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise TransientError(
@@ -111,7 +115,13 @@ class SchwabRest:
         form = {"grant_type": "refresh_token", "refresh_token": str(self._tokens.token()["refresh_token"])}
         response = await self._send("POST", "/v1/oauth/token", data=form, auth=self._auth)
         if response.status_code == 200:
-            self._tokens.store(response.json())
+            try:
+                answer = response.json()
+                if not answer["access_token"]:
+                    raise KeyError("access_token")
+                self._tokens.store(answer)
+            except (ValueError, KeyError, TypeError) as error:
+                raise TransientError("the token endpoint answered no token", next_step="it is asked again") from error
             return
         if response.status_code in (400, 401) and any(mark in response.text for mark in DEAD_TOKEN):
             raise ConfigError(
@@ -128,8 +138,8 @@ class SchwabRest:
                 next_step="it is tried again",
             ) from error
         if stamp := response.headers.get("date"):
-            parsed = email.utils.parsedate_to_datetime(stamp)
-            self._on_date_ms(int(parsed.timestamp() * 1000))
+            with contextlib.suppress(ValueError, OverflowError):
+                self._on_date_ms(int(email.utils.parsedate_to_datetime(stamp).timestamp() * 1000))
         return response
 
 
@@ -151,7 +161,7 @@ def parse_candles(body: bytes) -> tuple[str, list[Candle]] | None:
     """The symbol and its candles, oldest first; None if the body is no price history."""
     try:
         history = msgspec.json.decode(body, type=_History)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return None
     candles = [
         Candle(

@@ -170,10 +170,14 @@ class SchwabStream(picows.WSListener):  # type: ignore[misc]
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_exception(TransientError("the connection ended before Schwab answered"))
+                answer.set_exception(
+                    self._error
+                    or TransientError("the connection ended before Schwab answered", next_step="it is tried again")
+                )
         if not self.ended.done():
             if self._error is not None:
                 self.ended.set_exception(self._error)
+                self.ended.exception()  # a login that waits is told; nobody else need ask
             else:
                 self.ended.set_result("socket_down")
 
@@ -194,10 +198,10 @@ class SchwabStream(picows.WSListener):  # type: ignore[misc]
             "SchwabClientCorrelId": self._streamer.correl_id,
             "parameters": parameters,
         }
-        answer = self._answers[request_id] = asyncio.get_running_loop().create_future()
         assert self._transport is not None
         if self.ended.done():
-            raise TransientError("the connection has ended", next_step="it is tried again")
+            raise self._error or TransientError("the connection has ended", next_step="it is tried again")
+        answer = self._answers[request_id] = asyncio.get_running_loop().create_future()
         self._transport.send(picows.WSMsgType.TEXT, json.dumps({"requests": [request]}, separators=(",", ":")).encode())
         try:
             code, message = await asyncio.wait_for(answer, ANSWER_TIMEOUT_S)

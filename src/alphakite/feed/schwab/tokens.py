@@ -37,13 +37,17 @@ class TokenFile:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"no usable Schwab token in {self.path}: {error}",
-                next_step="name a ready token file with SCHWAB_TOKEN_FILE; `alphakite simulate --env-file FILE` makes one for the local Schwab",
+                next_step="name a ready token file with SCHWAB_TOKEN_FILE; "
+                "`alphakite simulate --env-file FILE` makes one for the local Schwab",
             ) from error
         return dict(token)
 
     def stale(self) -> bool:
         """Whether the access token ends within five minutes."""
-        return float(self.token().get("expires_at", 0)) - time.time() < REFRESH_BEFORE_S
+        try:
+            return not float(self.token().get("expires_at", 0)) - time.time() >= REFRESH_BEFORE_S
+        except (TypeError, ValueError):
+            return True
 
     def store(self, answer: dict[str, Any]) -> None:
         """Keep what the token endpoint answered, whole or not at all."""

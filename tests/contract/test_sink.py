@@ -1,0 +1,331 @@
+"""What every sink promises: rows and position together, once, whatever breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from alphakite.errors import ConfigError, FatalError, TransientError
+from alphakite.model import Batch, EquityRow, GapRow, IndicatorRow, Metrics, QualityEvent
+from alphakite.store.database import transaction_pooled
+from alphakite.store.postgres import PostgresSink
+
+JOURNAL = str(uuid.UUID(int=7))
+START_US = 1_700_000_000_000_000
+
+
+def batch(after: int, last: int, *, journal: str = JOURNAL, offset: int = 0) -> Batch:
+    """One equity and one indicator row per record."""
+    seconds = [START_US + 1_000_000 * (seq + offset) for seq in range(after + 1, last + 1)]
+    return Batch(
+        journal,
+        after,
+        last,
+        seconds[-1] + 999_000,
+        [EquityRow("QQQ", at, 16_742_000_000 + at % 7, 100, 0) for at in seconds],
+        [IndicatorRow("QQQ", at, 167_420_000, None, 8) for at in seconds],
+    )
+
+
+def sink_of(dsn: str, on_step: Callable[[str], None] = lambda step: None, mode: str = "system") -> PostgresSink:
+    async def provide() -> str:
+        return dsn
+
+    return PostgresSink(provide, clock_mode=mode, on_step=on_step)
+
+
+@pytest_asyncio.fixture
+async def reader(database_url: str) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest_asyncio.fixture
+async def sink(database_url: str) -> AsyncIterator[PostgresSink]:
+    made = sink_of(database_url)
+    assert await made.open(JOURNAL) == 0
+    yield made
+    await made.close()
+
+
+async def test_rows_and_position_together(sink: PostgresSink, reader: Any, database_url: str) -> None:
+    """What is written is there, and a new sink of the same journal begins behind it."""
+    assert await sink.write(batch(0, 3)) == 0
+    assert await sink.write(batch(3, 5)) == 0
+    assert await reader.fetchval("select count(*) from public.equity_data") == 5
+    assert await reader.fetchval("select count(*) from public.indicators") == 5
+    again = sink_of(database_url)
+    assert await again.open(JOURNAL) == 5
+    assert again.journal_no == sink.journal_no
+    other = sink_of(database_url)
+    assert await other.open(str(uuid.uuid4())) == 0
+    assert other.journal_no != sink.journal_no
+    await again.close()
+    await other.close()
+
+
+async def test_values_read_as_they_were(sink: PostgresSink, reader: Any) -> None:
+    """Exact decimals, as many as there are; NULL is not zero; times to the microsecond; flags in words."""
+    prices = [0, 1, 16_742_000_000, 100_000_000, 10_000, 999_999_999_999_999_999, -3_763_000_000, 123_456_789, None]
+    equity = [
+        EquityRow("BRK/B", START_US + at, price, None if price is None else at, 65 if price is None else 0)
+        for at, price in enumerate(prices)
+    ]
+    values = [0, 1, 167_420_000, 10**17, -5_000_000, None]
+    indicators = [IndicatorRow("$SPX", START_US + at, one, one, 0, 1, 2**40, at) for at, one in enumerate(values)]
+    await sink.write(Batch(JOURNAL, 0, 1, START_US, equity, indicators))
+    rows = await reader.fetch("select *, price::text shown from public.equity_data order by timestamp")
+    for at, (row, price) in enumerate(zip(rows, prices, strict=True)):
+        assert row["timestamp"] == datetime.fromtimestamp(START_US // 10**6, UTC).replace(microsecond=at)
+        assert row["price"] == (None if price is None else Decimal(price).scaleb(-8))
+        assert row["flags"] == ("gap,no_volume_base" if price is None else None)
+        assert row["volume"] == (None if price is None else at)
+    assert [row["shown"] for row in rows][:5] == ["0", "0.00000001", "167.42", "1", "0.0001"]
+    assert rows[6]["shown"] == "-37.63"
+    rows = await reader.fetch("select *, sma9::text shown from public.indicators order by timestamp")
+    assert [row["shown"] for row in rows] == [
+        None if one is None else format(Decimal(one).scaleb(-6), ".6f") for one in values
+    ]
+    assert {(row["journal_no"], row["seq"]) for row in rows} == {(1, 2**40)}
+
+
+async def test_gaps_and_events(sink: PostgresSink, reader: Any) -> None:
+    """A gap is opened, then closed by a later row of the same key, also within one batch; an event is kept once."""
+    gap = GapRow("QQQ", START_US, None, "socket_down", None)
+    closed = GapRow("QQQ", START_US, START_US + 5, "socket_down", 77)
+    event = QualityEvent("QQQ", START_US, "volume_fell", "9 < 10\0", 1, 0)
+    await sink.write(Batch(JOURNAL, 0, 1, START_US, gaps=[gap], events=[event]))
+    assert await reader.fetchval("select count(*) from public.stream_gaps where end_at is null") == 1
+    await sink.write(Batch(JOURNAL, 1, 2, START_US, gaps=[gap, closed], events=[event]))
+    row = await reader.fetchrow("select * from public.stream_gaps")
+    assert (row["volume"], row["reason"], row["journal_no"]) == (77, "socket_down", sink.journal_no)
+    assert row["end_at"] - row["start_at"] == (datetime(2000, 1, 1, microsecond=5) - datetime(2000, 1, 1))
+    assert await reader.fetchval("select count(*) from public.quality_events") == 1
+
+
+async def test_an_empty_batch_moves_the_position(sink: PostgresSink, reader: Any) -> None:
+    """Records that cause no rows are committed too."""
+    await sink.write(Batch(JOURNAL, 0, 40, START_US))
+    row = await reader.fetchrow("select * from store.journals")
+    assert (row["committed_seq"], row["committed_ts"]) == (40, datetime.fromtimestamp(START_US / 1e6, UTC))
+
+
+async def test_the_same_batch_twice(sink: PostgresSink, reader: Any) -> None:
+    """A batch whose answer was lost is given again: it is stored once, and is no duplicate."""
+    assert await sink.write(batch(0, 3)) == 0
+    assert await sink.write(batch(0, 3)) == 0
+    assert await reader.fetchval("select count(*) from public.equity_data") == 3
+    assert await reader.fetchval("select sum(duplicates) from store.journals") == 0
+
+
+async def test_overlapping_journals(sink: PostgresSink, reader: Any, database_url: str) -> None:
+    """Where two journals overlap the first row stays as it is, and the others are counted."""
+    await sink.write(batch(0, 4))
+    other_id = str(uuid.uuid4())
+    other = sink_of(database_url)
+    await other.open(other_id)
+    second = batch(0, 6, journal=other_id)
+    second.equity = [EquityRow(row.ticker, row.timestamp_us, 1, 1, 0) for row in second.equity]
+    assert await other.write(second) == 8
+    assert await reader.fetchval("select count(*) from public.equity_data") == 6
+    assert await reader.fetchval("select count(*) from public.equity_data where volume = 100") == 4
+    assert await reader.fetchval("select duplicates from store.journals where journal_id = $1", other_id) == 8
+    assert await other.write(batch(6, 7, journal=other_id)) == 0
+    await other.close()
+
+
+async def test_a_second_recorder_is_found_out(sink: PostgresSink, reader: Any, database_url: str) -> None:
+    """Two recorders of copies of one journal: the one that comes late stops, and nothing of its is stored."""
+    twin = sink_of(database_url)
+    await twin.open(JOURNAL)
+    await sink.write(batch(0, 3))
+    with pytest.raises(FatalError, match="another recorder"):
+        await twin.write(batch(0, 2, offset=50))
+    assert await reader.fetchval("select count(*) from public.equity_data") == 3
+    await twin.close()
+
+
+@dataclass
+class Severing:
+    """A TCP proxy that cuts a connection when it sees a word: before the server hears it, or after it has answered."""
+
+    target: tuple[str, int]
+    word: bytes
+    let_through: bool
+    cuts: int = 0
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection(*self.target)
+        answered = asyncio.create_task(self._pass(up_reader, writer))
+        self.tasks.add(answered)
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                if self.word in data and self.cuts == 0:
+                    self.cuts += 1
+                    answered.cancel()
+                    if self.let_through:
+                        up_writer.write(data)
+                        await up_reader.read(65536)  # the server's answer, which nobody gets
+                    break
+                up_writer.write(data)
+        for one in (writer, up_writer):
+            one.transport.abort()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+
+
+@pytest.mark.parametrize("let_through", [True, False])
+@pytest.mark.parametrize("word", [b"commit\0", b"begin isolation", b"PGCOPY"])
+async def test_a_severed_connection(database_url: str, reader: Any, word: bytes, let_through: bool) -> None:
+    """The connection breaks at BEGIN, COPY or COMMIT, before or after the server has heard it: each row once."""
+    parts = urlsplit(database_url)
+    proxy = Severing(("127.0.0.1", parts.port or 0), word, let_through)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    sink = sink_of(database_url.replace(f":{parts.port}/", f":{port}/"))
+    await sink.open(JOURNAL)
+    with pytest.raises(TransientError):
+        await sink.write(batch(0, 3))
+    assert proxy.cuts == 1
+    assert await sink.write(batch(0, 3)) == 0
+    assert await sink.write(batch(3, 4)) == 0
+    assert await reader.fetchval("select count(*) from public.equity_data") == 4
+    assert await reader.fetchval("select committed_seq from store.journals") == 4
+    assert await reader.fetchval("select duplicates from store.journals") == 0
+    await sink.close()
+    server.close()
+    await asyncio.gather(*proxy.tasks, return_exceptions=True)
+    await server.wait_closed()
+
+
+async def test_steps_surround_the_commit(database_url: str, reader: Any) -> None:
+    """The crash tests' hook: nothing is in before before_commit, all is in at after_commit."""
+    seen: list[str] = []
+    sink = sink_of(database_url, seen.append)
+    await sink.open(JOURNAL)
+    await sink.write(batch(0, 1))
+    assert (seen[0], seen[-1]) == ("before_commit", "after_commit")
+    await sink.close()
+
+
+async def test_killed_backend_is_transient(sink: PostgresSink, reader: Any) -> None:
+    """The server ends our connections (restart, fail-over): the next write goes through."""
+    await sink.write(batch(0, 1))
+    await reader.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where pid <> pg_backend_pid() and datname = current_database()"
+    )
+    with contextlib.suppress(TransientError):
+        await sink.write(batch(1, 2))
+    assert await sink.write(batch(1, 2)) == 0
+    assert await reader.fetchval("select count(*) from public.equity_data") == 2
+
+
+async def test_read_only_is_transient(database_url: str, reader: Any) -> None:
+    """Supabase's read-only mode: no loss and no stop; the journal waits."""
+    sink = sink_of(database_url)
+    await sink.open(JOURNAL)
+    await reader.execute("alter table store.equity_data rename to away")
+    with pytest.raises(ConfigError, match="schema"):
+        await sink.write(batch(0, 1))
+    await reader.execute("alter table store.away rename to equity_data")
+    assert await sink.write(batch(0, 1)) == 0
+    await sink.close()
+
+
+async def test_nobody_listens(database_url: str) -> None:
+    """A database that is away is transient from the first moment."""
+    with contextlib.closing(await _unused()) as closed:
+        port = closed.getsockname()[1]
+    sink = sink_of(f"postgresql://postgres:x@127.0.0.1:{port}/postgres")
+    with pytest.raises(TransientError):
+        await sink.open(JOURNAL)
+    parts = urlsplit(database_url)
+    wrong = sink_of(database_url.replace(parts.password or "", "wrong"))
+    with pytest.raises(ConfigError, match="sign-in"):
+        await wrong.open(JOURNAL)
+
+
+async def _unused() -> Any:
+    import socket
+
+    probe = socket.socket()
+    probe.bind(("127.0.0.1", 0))
+    return probe
+
+
+async def test_feed_clock(database_url: str, reader: Any) -> None:
+    """Under CLOCK=feed stream_now() is the last committed record's time; metrics are stamped with it."""
+    sink = sink_of(database_url, mode="feed")
+    await sink.open(JOURNAL)
+    await sink.write(batch(0, 2))
+    last = datetime.fromtimestamp(START_US / 1e6, UTC).replace(second=22, microsecond=999000)
+    assert await reader.fetchval("select public.stream_now()") == last
+    await sink.write_metrics(Metrics(None, 10, 1, "streaming", {"waiting": 3}))
+    await sink.write_metrics(Metrics(START_US, 5, 0, "streaming"))
+    rows = await reader.fetch("select *, details->>'waiting' waiting from public.streaming_metrics order by id")
+    assert [(row["timestamp"], row["records_processed"], row["waiting"]) for row in rows] == [
+        (last, 10, "3"),
+        (datetime.fromtimestamp(START_US / 1e6, UTC), 5, None),
+    ]
+    health = await reader.fetchrow("select * from public.get_streaming_health('QQQ')")
+    assert health["records_last_hour"] == 2
+    assert float(health["data_age_seconds"]) == pytest.approx(0.999)
+    await sink.close()
+    plain = sink_of(database_url)
+    await plain.open(JOURNAL)
+    assert (await reader.fetchval("select public.stream_now()")).year > 2024
+    await plain.close()
+
+
+async def test_statistics_and_cleaning(sink: PostgresSink, reader: Any) -> None:
+    """Daily statistics follow a refresh; cleaning removes what is older and says how much."""
+    await sink.write(batch(0, 3))
+    await sink.refresh_stats()
+    row = await reader.fetchrow("select * from public.equity_data_stats")
+    first = (START_US + 1_000_000) % 7
+    assert (row["rows"], row["volume"], row["open"]) == (3, 300, Decimal(16_742_000_000 + first).scaleb(-8))
+    assert await reader.fetchval("select public.cleanup_old_equity_data(100000)") == 0
+    assert await reader.fetchval("select public.cleanup_old_equity_data()") == 3
+    assert await reader.fetchval("select public.cleanup_old_indicators()") == 3
+    assert await reader.fetchval("select public.cleanup_old_option_prices()") == 0
+    with pytest.raises(asyncpg.InvalidParameterValueError):
+        await reader.fetchval("select public.cleanup_old_equity_data(-1)")
+
+
+async def test_metrics_do_not_wait_for_rows(sink: PostgresSink) -> None:
+    """All methods may be called at the same time."""
+    metrics = Metrics(None, 1, 0, "streaming")
+    await asyncio.gather(
+        sink.write(batch(0, 500)), *(sink.write_metrics(metrics) for _ in range(5)), sink.refresh_stats()
+    )
+
+
+@pytest.mark.parametrize(
+    ("dsn", "pooled"),
+    [
+        ("postgresql://u:p@host:6543/postgres", True),
+        ("postgresql://u:p@host:5432/postgres", False),
+        ("postgresql://u:p@/postgres?host=/run/16543&port=6543", True),
+        ("postgresql://u:p@/postgres?host=/run/:6543&port=5432", False),
+    ],
+)
+def test_transaction_poolers_are_known(dsn: str, pooled: bool) -> None:
+    """They take no prepared statements."""
+    assert transaction_pooled(dsn) is pooled

@@ -1,0 +1,186 @@
+"""Migrations: from nothing, twice, from an older state, onto somebody else's tables, two at once."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from alphakite.errors import ConfigError
+from alphakite.model import FLAG_NAMES
+from alphakite.store import migrate
+
+ROLES = ("anon", "authenticated", "service_role")
+
+
+async def test_from_nothing_and_again(connection: Any) -> None:
+    """All files apply in order; a second run changes nothing; the ledger is the one `supabase db push` reads."""
+    assert [one.version for one in await migrate.apply(connection)] == [one.version for one in migrate.migrations()]
+    assert await migrate.apply(connection) == []
+    ledger = await connection.fetch("select version, name, statements from supabase_migrations.schema_migrations")
+    assert sorted(row["version"] for row in ledger) == [one.version for one in migrate.migrations()]
+    assert all(row["name"] and row["statements"] for row in ledger)
+    await migrate.require_current(connection)
+
+
+async def test_every_file_may_run_twice(connection: Any) -> None:
+    """Somebody may apply them by hand and lose the ledger: running them again does no harm."""
+    await migrate.apply(connection)
+    await connection.execute("insert into store.equity_data (ticker, timestamp) values ('QQQ', now())")
+    await connection.execute("drop schema supabase_migrations cascade")
+    assert len(await migrate.apply(connection)) == len(migrate.migrations())
+    assert await connection.fetchval("select count(*) from public.equity_data") == 1
+
+
+@pytest.mark.parametrize("applied", [0, 1, 3])
+async def test_an_older_schema_is_refused_and_then_mended(connection: Any, applied: int) -> None:
+    """The service does not start on a schema older than it needs, says how to migrate, and can be migrated."""
+    for one in migrate.migrations()[:applied]:
+        await connection.execute(one.sql)
+        await connection.execute(migrate.LEDGER)
+        await connection.execute(
+            "insert into supabase_migrations.schema_migrations values ($1, $2, $3)", one.version, [one.sql], one.name
+        )
+    with pytest.raises(ConfigError) as caught:
+        await migrate.require_current(connection)
+    assert "alphakite migrate" in caught.value.next_step
+    assert len(await migrate.apply(connection)) == len(migrate.migrations()) - applied
+    await migrate.require_current(connection)
+
+
+async def test_a_newer_schema_is_refused(connection: Any) -> None:
+    """Older code does not touch what newer code made."""
+    await migrate.apply(connection)
+    await connection.execute(
+        "create or replace function store.schema_version() returns text language sql immutable as"
+        " $$ select '29990101000000' $$"
+    )
+    for attempt in (migrate.require_current, migrate.apply):
+        with pytest.raises(ConfigError, match="newer"):
+            await attempt(connection)
+
+
+async def test_a_foreign_database_is_left_alone(connection: Any) -> None:
+    """Tables of our names that we did not make: a clear error, and nothing is changed."""
+    await connection.execute("create table public.equity_data (mine int)")
+    for attempt in (migrate.require_current, migrate.apply, migrate.pending):
+        with pytest.raises(ConfigError, match=r"public\.equity_data") as caught:
+            await attempt(connection)
+        assert caught.value.next_step
+    assert await connection.fetchval("select to_regnamespace('store')") is None
+
+
+async def test_a_failing_file_leaves_the_schema_as_it_was(connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file is one transaction."""
+    await migrate.apply(connection)
+    broken = migrate.Migration("29990101000000", "broken", "create table store.half (a int); select 1/0")
+    known = migrate.migrations()
+    monkeypatch.setattr(migrate, "migrations", lambda: (*known, broken))
+    with pytest.raises(Exception, match="division by zero"):
+        await migrate.apply(connection)
+    assert await connection.fetchval("select to_regclass('store.half')") is None
+
+
+async def test_two_at_once(empty_dsn: str) -> None:
+    """Two commands that start together migrate once."""
+    connections = [await asyncpg.connect(empty_dsn) for _ in range(2)]
+    done = await asyncio.gather(*(migrate.apply(connection) for connection in connections))
+    assert sorted(len(one) for one in done) == [0, len(migrate.migrations())]
+    for connection in connections:
+        await connection.close()
+
+
+async def test_supabase_roles(connection: Any) -> None:
+    """Where Supabase's roles exist: anon reads nothing, authenticated reads, service_role writes and cleans."""
+    for role in ROLES:
+        await connection.execute(f"drop role if exists {role}")
+        await connection.execute(f"create role {role} {'bypassrls' if role == 'service_role' else ''}")
+    try:
+        await migrate.apply(connection)
+        await connection.execute("insert into store.equity_data (ticker, timestamp) values ('QQQ', now())")
+        await connection.execute("set role anon")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.fetch("select * from public.equity_data")
+        await connection.execute("set role authenticated")
+        assert await connection.fetchval("select count(*) from public.equity_data") == 1
+        assert (await connection.fetchrow("select * from public.get_streaming_health('QQQ')"))["last_data_at"]
+        for refused in (
+            "select public.cleanup_old_equity_data()",
+            "select public.refresh_equity_data_stats()",
+            "delete from store.equity_data",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(refused)
+        await connection.execute("set role service_role")
+        await connection.execute("select public.refresh_equity_data_stats()")
+        assert await connection.fetchval("select rows from public.equity_data_stats") == 1
+        assert await connection.fetchval("select public.cleanup_old_equity_data()") == 0
+    finally:
+        await connection.execute("reset role")
+        for role in ROLES:
+            await connection.execute(f"drop owned by {role}")
+            await connection.execute(f"drop role {role}")
+
+
+async def test_everything_is_described_and_guarded(connection: Any) -> None:
+    """Each table, view and column says what it is; tables have row level security, views the reader's rights."""
+    await migrate.apply(connection)
+    rows = await connection.fetch(
+        "select c.relname, c.relkind, c.relrowsecurity, c.reloptions, obj_description(c.oid, 'pg_class') said,"
+        " array(select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum > 0"
+        "       and not a.attisdropped and col_description(c.oid, a.attnum) is null) silent"
+        " from pg_class c where c.relnamespace in ('store'::regnamespace, 'public'::regnamespace)"
+        " and c.relkind in ('r', 'v', 'm')"
+    )
+    assert len(rows) > 15
+    assert [row["relname"] for row in rows if not row["said"] or row["silent"]] == []
+    assert [row["relname"] for row in rows if row["relkind"] == b"r" and not row["relrowsecurity"]] == []
+    assert [r["relname"] for r in rows if r["relkind"] == b"v" and "security_invoker=true" not in r["reloptions"]] == []
+    loose = await connection.fetch(
+        "select proname from pg_proc where pronamespace in ('store'::regnamespace, 'public'::regnamespace)"
+        " and not coalesce('search_path=\"\"' = any(proconfig), false)"
+    )
+    assert [row["proname"] for row in loose] == []
+
+
+async def test_flag_names_are_the_models(connection: Any) -> None:
+    """SQL spells each flag as model.FLAG_NAMES does, and a clean row as NULL."""
+    await migrate.apply(connection)
+    for bits in range(2 * max(FLAG_NAMES)):
+        expected = ",".join(name for flag, name in FLAG_NAMES.items() if bits & flag) or None
+        assert await connection.fetchval("select store.flag_names($1)", bits) == expected
+
+
+async def test_documented_columns_come_first(connection: Any) -> None:
+    """The public names and columns are an interface."""
+    await migrate.apply(connection)
+    for table, columns in {
+        "equity_data": ["ticker", "timestamp", "price", "volume"],
+        "indicators": ["ticker", "timestamp", "sma9", "vwap"],
+        "streaming_metrics": ["timestamp", "records_processed", "error_count", "service_status"],
+        "stream_gaps": ["ticker", "start_at", "end_at", "reason", "volume"],
+    }.items():
+        statement = await connection.prepare(f"select * from public.{table}")
+        assert [one.name for one in statement.get_attributes()][: len(columns)] == columns
+    statement = await connection.prepare("select * from public.option_prices")
+    documented = "ticker timestamp option_type strike_price expiration_date bid ask volume delta gamma theta vega"
+    assert set(documented.split()) <= {one.name for one in statement.get_attributes()}
+
+
+def test_files_are_plain_sql() -> None:
+    """What Supabase, psql and our runner all take: no psql commands, no extension, no lz4, 14-digit versions."""
+    for one in migrate.migrations():
+        assert len(one.version) == 14
+        lowered = one.sql.lower()
+        for foreign in ("\n\\", "create extension", "lz4", "concurrently if", "alter system"):
+            assert foreign not in lowered, (one.name, foreign)
+        assert f"select '{one.version}'" in one.sql, f"{one.name} does not say its version"
+
+
+def test_the_wheel_carries_them() -> None:
+    """pyproject.toml names the one true folder."""
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    assert '"share/alphakite/migrations" = ["supabase/migrations/*.sql"]' in text
