@@ -151,12 +151,12 @@ def load(
         origins[name] = origin
         try:
             value = spec.parse(text.strip())
-        except ValueError:
+            if isinstance(value, Path):
+                value = (folder if name in from_file else Path.cwd()) / value.expanduser()
+        except (ValueError, RuntimeError):  # RuntimeError: `~nobody-here`
             shown = "(a secret)" if spec.secret else repr(text)
             problems.append(f"{name} is {shown} ({origin}): must be {spec.legal}")
             continue
-        if isinstance(value, Path):
-            value = (folder if name in from_file else Path.cwd()) / value.expanduser()
         values[_attribute(name)] = value
     if bool(values.get("schwab_app_key")) != bool(values.get("schwab_app_secret")):
         lacking = "SCHWAB_APP_SECRET" if values.get("schwab_app_key") else "SCHWAB_APP_KEY"

@@ -126,7 +126,10 @@ class GapRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class QualityEvent(msgspec.Struct, frozen=True, gc=False):
-    """One row of `quality_events`, keyed by (journal_no, seq, item, ticker, kind): something in the feed that a reader should know."""
+    """One row of `quality_events`: something in the feed that a reader should know.
+
+    Keyed by (journal_no, seq, item, ticker, kind).
+    """
 
     ticker: str
     timestamp_us: int

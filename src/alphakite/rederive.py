@@ -7,8 +7,8 @@ and only the span of time that the journal still holds.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-import asyncpg
 import msgspec
 
 from alphakite.config import Settings
@@ -50,7 +50,8 @@ class Report(msgspec.Struct):
 
     def as_json(self) -> dict[str, object]:
         """For `--json`."""
-        return {"rows": self.rows, "differences": self.differences} | msgspec.to_builtins(self)
+        found: dict[str, object] = msgspec.to_builtins(self)
+        return {"rows": self.rows, "differences": self.differences} | found
 
 
 async def check(settings: Settings, start: str | None, end: str | None) -> Report:
@@ -80,7 +81,7 @@ async def check(settings: Settings, start: str | None, end: str | None) -> Repor
 
 
 async def _compare(
-    connection: asyncpg.Connection,
+    connection: Any,
     reader: JournalReader,
     journal_no: int,
     committed_seq: int,
@@ -101,7 +102,7 @@ async def _compare(
                 await comparison.add(rows.equity, rows.indicators, rows.gaps)
     rows = engine.take()
     await comparison.add(rows.equity, rows.indicators, rows.gaps)
-    for name, rows, differences, examples in await comparison.differences(*span):
-        report.tables.append(TableReport(name, rows, differences))
+    for name, count, differences, examples in await comparison.differences(*span):
+        report.tables.append(TableReport(name, count, differences))
         report.examples += examples
     return report

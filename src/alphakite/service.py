@@ -103,7 +103,7 @@ class Service:
                 ("sync", capture.sync_often()),
                 ("history", capture.refill_history()),
                 ("metrics", drain.measure()),
-                ("stats", drain.refresh_stats()),
+                ("stats", drain.keep_stats()),
                 ("status", self._publish_often()),
             )
         ]
@@ -142,6 +142,7 @@ class Service:
         self.status.state = "stopped"
         with contextlib.suppress(TransientError, TimeoutError):
             await asyncio.wait_for(drain.write_metrics(), 1.0)
+            await asyncio.wait_for(drain.refresh_stats(), 2.0)
 
     async def _publish_often(self) -> None:
         while True:

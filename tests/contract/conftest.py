@@ -46,7 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
             await connection.close()
 
     with embedded.lease(tmp_path_factory.mktemp("server")) as endpoint:
-        run_sql(endpoint.dsn, f"create database {TEMPLATE}")
+        run_sql(endpoint.dsn, "alter system set fsync = off", "select pg_reload_conf()", f"create database {TEMPLATE}")
         asyncio.run(make_template(named(endpoint, TEMPLATE)))
         yield endpoint
 

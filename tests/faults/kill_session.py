@@ -24,22 +24,22 @@ from pathlib import Path
 CHECKOUT = Path(__file__).parents[2]
 JUDGES = CHECKOUT / "tests" / "judges"
 TRADES, QUOTES = "lean_SPY_20131008_trade_tick.csv.gz", "lean_SPY_20131008_quote_1s.csv.gz"
-SESSION_BYTES = 7_300_000
-"""About the journal of the whole session; kills are spread over it."""
+SESSION_BYTES = 9_100_000
+"""The journal of the whole session; each kill takes a random share of what is left, for a named step may come late."""
 HEADER_BYTES = 36
 STEPS = (
     ("before_write", 210),
     ("after_write", 210),
-    ("before_fsync", 25_000),
-    ("after_fsync", 25_000),
-    ("before_commit", 25_000),
-    ("commit_sent", 25_000),
-    ("after_commit", 25_000),
+    ("before_fsync", 60_000),
+    ("after_fsync", 60_000),
+    ("before_commit", 60_000),
+    ("commit_sent", 60_000),
+    ("after_commit", 60_000),
     ("before_roll", 60_000),
     ("before_rename", 60_000),
     ("after_roll", 60_000),
-    ("before_checkpoint", 100_000),
-    ("after_checkpoint", 100_000),
+    ("before_checkpoint", 150_000),
+    ("after_checkpoint", 150_000),
 )
 """Named steps, and about how many journal bytes pass between two of each."""
 SETTINGS = {
@@ -74,9 +74,9 @@ def alphakite(*arguments: str, env: dict[str, str] | None = None, **options: obj
     )
 
 
-def output(*arguments: str) -> str:
+def output(*arguments: str, env: dict[str, str] | None = None) -> str:
     """Run a command of the product to its end; its standard output."""
-    process = alphakite(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = alphakite(*arguments, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = process.communicate(timeout=300)
     if process.returncode:
         raise AssertionError(f"alphakite {' '.join(arguments)}: exit {process.returncode}\n{out}{err}")
@@ -103,13 +103,14 @@ class Session:
 
     def play(self, kills: int, database_kills: int, power_cuts: int) -> Outcome:
         """Kill as planned, then let the last life come to the session's end."""
-        marks = sorted(self.random.sample(range(20_000, SESSION_BYTES, 1000), kills + database_kills))
         kinds = ["recorder"] * kills + ["database"] * database_kills
         self.random.shuffle(kinds)
         cuts = set(self.random.sample(range(kills), power_cuts)) if power_cuts else set()
         together = set(self.random.sample(range(kills), min(kills, database_kills // 3)))
         recorder: subprocess.Popen[str] | None = None
-        for kind, mark in zip(kinds, marks, strict=True):
+        for left, kind in zip(range(len(kinds), 0, -1), kinds, strict=True):
+            stride = int((SESSION_BYTES - self._bytes()) / (left + 1) * self.random.uniform(0.1, 1.4))
+            mark = self._bytes() + stride
             if kind == "database":
                 if recorder is None:
                     recorder = self._live({})
@@ -117,8 +118,8 @@ class Session:
                 self._kill_database()
                 continue
             number = self.outcome.kills
-            by_hook = recorder is None and number % 5 < 4
-            hook = self._hook(mark) if by_hook else {}
+            by_hook = recorder is None and number % 8 < 7
+            hook = self._hook(stride) if by_hook else {}
             recorder = recorder or self._live(hook)
             if not hook:
                 self._await(recorder, mark)
@@ -148,6 +149,8 @@ class Session:
         """End what was started."""
         self.simulator.kill()
         self.simulator.wait()
+        if self.simulator.stdout is not None:
+            self.simulator.stdout.close()
         self.log.close()
         alphakite("db", "stop", "--data", str(self.data), stdout=subprocess.DEVNULL).wait(60)
 
@@ -156,9 +159,9 @@ class Session:
         arguments = ["run", "--env-file", str(self.folder / "env"), "--data", str(self.data), "--until-close"]
         return alphakite(*arguments, env=env, stderr=self.log)
 
-    def _hook(self, mark: int) -> dict[str, str]:
+    def _hook(self, stride: int) -> dict[str, str]:
         step, every = self.random.choice(STEPS)
-        count = max(1, (mark - self._bytes()) // every)
+        count = max(1, stride // every)
         return {"ALPHAKITE_TEST_KILL": f"{step}:{count}"}
 
     def _bytes(self) -> int:
@@ -194,7 +197,9 @@ class Session:
         name, size = durable.read_text().split()
         lost = 0
         for segment in (self.data / "journal").glob("*.akj"):
-            keep = segment.stat().st_size if segment.name < name else int(size) if segment.name == name else HEADER_BYTES
+            keep = (
+                segment.stat().st_size if segment.name < name else int(size) if segment.name == name else HEADER_BYTES
+            )
             if segment.stat().st_size > keep:
                 lost += segment.stat().st_size - keep
                 os.truncate(segment, keep)
@@ -223,7 +228,9 @@ def export(folder: Path) -> None:
 
 def judge(script: str, *arguments: str) -> str:
     """Run a judge; its words. Raises AssertionError when it says no."""
-    done = subprocess.run([sys.executable, str(JUDGES / script), *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, str(JUDGES / script), *arguments], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise AssertionError(f"{script} says no:\n{done.stdout[-6000:]}{done.stderr[-2000:]}")
     return done.stdout
@@ -271,7 +278,8 @@ def disturbed(
     with (folder / "gaps.csv").open() as file:
         gaps = sum(1 for _row in csv.DictReader(file))
     print(
-        f"{outcome.kills} kills of the recorder ({outcome.hook_kills} at a named step, {outcome.power_cuts} power cuts),"
+        f"{outcome.kills} kills of the recorder ({outcome.hook_kills} at a named step,"
+        f" {outcome.power_cuts} power cuts),"
         f" {outcome.database_kills} of PostgreSQL, {gaps} gaps, {report['rows']} rows derived again with"
         f" {report['differences']} differences, {outcome.wall_s:.0f} s"
     )

@@ -26,6 +26,8 @@ async def empty_dsn(migration_server: Endpoint) -> AsyncIterator[str]:
     """An empty database's DSN."""
     name = f"test_{secrets.token_hex(4)}"
     admin = await asyncpg.connect(migration_server.dsn)
+    await admin.execute("alter system set fsync = off")
+    await admin.execute("select pg_reload_conf()")
     await admin.execute(f"create database {name}")
     yield f"{migration_server.dsn.rpartition('/')[0]}/{name}"
     await admin.execute(f"drop database {name} with (force)")

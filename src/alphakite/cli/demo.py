@@ -9,12 +9,13 @@ import argparse
 import asyncio
 import ctypes
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,10 +27,10 @@ from rich.text import Text
 
 from alphakite.cli import status as status_command
 from alphakite.cli.simulate import add_simulate_arguments
-from alphakite.config import Settings, load
+from alphakite.config import SPECS, Settings, load
 from alphakite.errors import AlphakiteError, UnavailableError
 from alphakite.metrics import read_status
-from alphakite.sessions import EXCHANGE, exchange_time, next_session, session_on
+from alphakite.sessions import EXCHANGE, exchange_time, next_session, previous_session, session_on
 from alphakite.store.database import Database
 
 READY_WITHIN_S = 30.0
@@ -61,7 +62,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """0 when it ended as asked; the recorder's exit code otherwise."""
-    settings = load(args, overrides={"CLOCK": "feed"})
+    args.env_file, env_file_asked = None, args.env_file
+    settings = load(args, environ={}, overrides={"CLOCK": "feed", "DATABASE_URL": ""})
     stop_asked = False
 
     def ask_stop(_number: int, _frame: object) -> None:
@@ -71,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ask_stop)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    env_file = settings.data_dir / "demo.env"
+    env_file = env_file_asked or settings.data_dir / "demo.env"
     children: list[subprocess.Popen[str]] = []
     try:
         simulator = _spawn(
@@ -80,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         children.append(simulator)
         ready = _wait_ready(simulator, lambda: stop_asked)
         if ready is None:
-            return 130
+            return 0
         log_file = (settings.data_dir / "demo.log").open("a")
         arguments = ["run", "--env-file", str(env_file), "--data", str(settings.data_dir)]
         recorder = _spawn(arguments + (["--until-close"] if args.until_close else []), stderr=log_file)
@@ -108,8 +110,9 @@ def _simulate_arguments(args: argparse.Namespace, settings: Settings) -> list[st
         last = read_status(settings.data_dir)
         if start is None and last is not None and last.now_us:
             at = datetime.fromtimestamp(last.now_us / 1e6, UTC).astimezone(EXCHANGE)
-            if at.date().isoformat() == session and at.hour < 20:
-                start = f"{at:%H:%M:%S}"
+            minute = at.replace(second=0, microsecond=0) + timedelta(minutes=1)
+            if at.date().isoformat() == session and minute.hour < 20:
+                start = f"{minute:%H:%M}"
             elif at.date().isoformat() >= session:
                 session = next_session(at.date()).date.isoformat()
     tapes = list(args.tape or [])
@@ -125,7 +128,7 @@ def _simulate_arguments(args: argparse.Namespace, settings: Settings) -> list[st
         given += ["--tape", tape]
     for symbol in args.symbol or []:
         given += ["--symbol", symbol]
-    for name in ("speed", "on_disconnect", "align", "listen", "send_log"):
+    for name in ("end", "speed", "on_disconnect", "align", "listen", "send_log"):
         if (value := getattr(args, name, None)) is not None:
             given += [f"--{name.replace('_', '-')}", str(value)]
     return given
@@ -134,8 +137,6 @@ def _simulate_arguments(args: argparse.Namespace, settings: Settings) -> list[st
 def _latest_session() -> date:
     """Today's session, or the one before it when there is none today."""
     today = datetime.now(EXCHANGE).date()
-    from alphakite.sessions import previous_session
-
     return today if session_on(today) is not None else previous_session(today).date
 
 
@@ -143,6 +144,7 @@ def _spawn(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
     """Another alphakite, in a session of its own so that Ctrl-C reaches only us, and dying with us."""
     return subprocess.Popen(
         [sys.executable, "-m", "alphakite", *arguments],
+        env={name: value for name, value in os.environ.items() if name not in SPECS},
         stdin=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
@@ -274,7 +276,7 @@ def _view(settings: Settings) -> Group:
         table.add_row(
             at, row["ticker"], *(_shown(row[name]) for name in ("price", "volume", "sma9", "vwap")), row["flags"] or ""
         )
-    line = "setting up the database" if status is None else status_command.one_line(status_command.summary(status))
+    line = "setting up the database" if status is None else status_command.one_line(msgspec.to_builtins(status))
     return Group(table, Text(line, style="dim"), Text(look_command(settings), style="cyan"))
 
 
@@ -299,7 +301,8 @@ def _say_goodbye(settings: Settings, *, as_json: bool) -> None:
     if as_json or status is None:
         return
     print(
-        f"stopped: {status.appended} records journaled, {status.committed} committed, {status.rows_committed} rows this time"
+        f"stopped: {status.appended} records journaled, {status.committed} committed,"
+        f" {status.rows_committed} rows this time"
     )
     print("start again to go on; what was recorded stays. Look at it with:")
     print(f"  {look_command(settings)}")

@@ -32,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
         for row in rows:
             age = "never" if row["data_age_seconds"] is None else f"{row['data_age_seconds']:.0f} s ago"
             print(
-                f"{row['ticker']:8} {row['status']:10} last row {age}, {row['records_last_hour']} rows in the last hour,"
+                f"{row['ticker']:8} {row['status']:10} last row {age},"
+                f" {row['records_last_hour']} rows in the last hour,"
                 f" session {row['session_state']}, {row['open_gaps']} open gaps"
             )
     return 0 if healthy else 1

@@ -7,6 +7,7 @@ import base64
 import json
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TextIO
 
 from alphakite.config import load
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         if args.out == "-":
             export(reader, sys.stdout, limit)
         else:
-            with open(args.out, "w", encoding="utf-8") as out:
+            with Path(args.out).open("w", encoding="utf-8") as out:
                 export(reader, out, limit)
         return 0
     for number, record in enumerate(reader):

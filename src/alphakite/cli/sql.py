@@ -47,6 +47,8 @@ async def _run(settings: Settings, query: str, style: str) -> int:
                 print(statement.get_statusmsg(), file=sys.stderr)
         finally:
             await connection.close()
+    except BrokenPipeError:
+        raise
     except DATABASE_ERRORS as error:
         known = classify(error)
         if isinstance(error, asyncpg.PostgresError) and isinstance(known, (ConfigError, RejectedError)):

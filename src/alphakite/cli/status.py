@@ -145,12 +145,12 @@ def _alive(data_dir: Path, status: Status) -> bool:
     return False
 
 
-def one_line(found: dict[str, Any]) -> str:
-    """The state on one line."""
-    records = found["conservation"]["records"]
+def one_line(status: dict[str, Any]) -> str:
+    """A Status, as builtins, on one line."""
     return (
-        f"{exchange_time(found['now_us'])}  {found['state']}  frames {found['frames']}  rows {found['rows_committed']}"
-        f"  committed {records['committed']}/{records['appended']}  rejected {found['rejected']}"
+        f"{exchange_time(status['now_us'])}  {status['state']}  frames {status['frames']}"
+        f"  rows {status['rows_committed']}  committed {status['committed']}/{status['appended']}"
+        f"  rejected {status['rejected']}"
     )
 
 
@@ -174,7 +174,8 @@ def view(found: dict[str, Any]) -> Group:
         (
             "updates",
             f"{updates['received']:,} = {updates['stored']:,} stored + {updates['conflated']:,} conflated"
-            f" + {updates['waiting']:,} waiting + {updates['images']:,} images + {updates['outside_hours']:,} outside hours",
+            f" + {updates['waiting']:,} waiting + {updates['images']:,} images"
+            f" + {updates['outside_hours']:,} outside hours",
         ),
         (
             "database",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import msgspec
 
-from alphakite.derive.bars import MINUTE_US, SEEDED, TOUCHED, Bars
+from alphakite.derive.bars import MINUTE_US, SEEDED, TOUCHED, WINDOW, Bars
 from alphakite.derive.book import REGULAR_TRADE_TIME, TRADE, VOLUME, Book
 from alphakite.derive.gaps import LATE_START, pieces
 from alphakite.derive.indicators.sma9 import sma9
@@ -130,10 +130,15 @@ class Instrument(msgspec.Struct):
                 self.bars.trade(at.ts_us - at.ts_us % MINUTE_US, book.last, change)
                 if change:
                     self.vwap.add(change, book.last)
-        elif now.cross and change and mask & REGULAR_TRADE_TIME and book.last is not None:
-            if (book.regular_trade_time_ms or 0) > (regular_before or 0):
-                self._enter_regular(now)
-                self.vwap.add(change, book.last)
+        elif (
+            now.cross
+            and change
+            and book.last is not None
+            and mask & REGULAR_TRADE_TIME
+            and (book.regular_trade_time_ms or 0) > (regular_before or 0)
+        ):
+            self._enter_regular(now)
+            self.vwap.add(change, book.last)
         self.waiting += 1
         if per_tick is not None and now.recorded:
             self.waiting -= 1
@@ -310,7 +315,8 @@ class Instrument(msgspec.Struct):
         last = self.book.last
         lost = at.ts_us > lost_from_us
         lost_regular = lost and lost_from_us < now.close_us and at.ts_us > now.open_us > 0
-        opening_lost = lost_regular and lost_from_us < now.open_us and minute_us > now.open_us
+        from_us = lost_from_us - 1 if late else lost_from_us  # under regular hours a late start begins at the opening
+        opening_lost = lost_regular and from_us < now.open_us < minute_us
         earlier_us = now.open_us or at.ts_us
         regular = pieces(lost_from_us, at.ts_us, REGULAR) if lost and not late else []
         if any(high_us <= earlier_us for _low_us, high_us in regular):
@@ -363,8 +369,8 @@ class Instrument(msgspec.Struct):
 
     @property
     def wants_candles(self) -> bool:
-        """Whether price history could still be of use: nothing was seeded yet, or a gap is open."""
-        return self.unseeded or self.vwap.awaiting or self.gap is not None
+        """Whether price history is of use: the window is not full, or VWAP waits for its beginning."""
+        return (self.unseeded and len(self.bars.completed) < WINDOW) or self.vwap.awaiting
 
     def take_candles(self, candles: list[Candle], open_us: int) -> None:
         """Price history has arrived; `open_us` is the regular open of the session it was asked in, 0 if none."""

@@ -1,4 +1,4 @@
-"""Where a second lies: its session, whether its rows are recorded, and which trades count in it. Pure, from the calendar."""
+"""Where a second lies: its session, whether its rows are recorded, which trades count in it. Pure, by the calendar."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The recorder: capture on one side, drain on the other, the journal between them. Only here do the four stages meet."""
+"""The recorder: capture on one side, drain on the other, the journal between. Only here do the four stages meet."""

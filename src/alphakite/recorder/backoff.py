@@ -17,6 +17,6 @@ class Backoff:
 
     def next_s(self) -> float:
         """How long to wait now: between half and the whole of a doubling span."""
-        span = min(self._most_s, self._first_s * 2 ** min(self.failures, 16))
+        span: float = min(self._most_s, self._first_s * 2 ** min(self.failures, 16))
         self.failures += 1
         return span * random.uniform(0.5, 1.0)

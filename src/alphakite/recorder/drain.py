@@ -31,6 +31,8 @@ EMPTY_COMMIT_S = 10.0
 SLICE_S = 0.02
 """Derivation gives the loop back to capture after this long."""
 STATS_INTERVAL_S = 300.0
+SHORT_LOSS_US = 600_000_000
+"""After a shorter absence price history adds nothing to what derivation has."""
 
 
 class Sink(Protocol):
@@ -75,8 +77,9 @@ class Drain:
         self._capture_ended = False
         self._checkpoint_at = 0.0
         self._deriver: Deriver | None = None
-        self.committed_seq = 0
         self.checkpoints = settings.data_dir / "checkpoints"
+        self._foreseen = self._newest_checkpoint(journal.written_seq)
+        self.committed_seq = 0
         journal.on_written = self._written.set
 
     async def run(self) -> None:
@@ -85,7 +88,8 @@ class Drain:
         if self.committed_seq > self._journal.written_seq:
             raise FatalError(
                 f"the database is ahead of the journal: {self.committed_seq} > {self._journal.written_seq}",
-                next_step="the journal folder is an older copy: move it away and start with an empty one; nothing in the database is touched",
+                next_step="the journal folder is an older copy: move it away and start with an empty one;"
+                " nothing in the database is touched",
             )
         self.status.committed = self.committed_seq
         deriver = self._deriver = self._warm()
@@ -131,11 +135,16 @@ class Drain:
 
     def _warm(self) -> Deriver:
         """The newest sound checkpoint not past the committed position, or the journal's beginning."""
-        for _seq, state in checkpoint.load(self.checkpoints, self._journal.journal_id, self.committed_seq):
-            engine = Engine.restore(state)
-            if engine is not None and engine.state.journal_no == self._sink.journal_no:
-                return Deriver(engine)
-        return Deriver(Engine(self._sink.journal_no))
+        engine = self._newest_checkpoint(self.committed_seq)
+        if engine is None or engine.state.journal_no != self._sink.journal_no:
+            engine = Engine(self._sink.journal_no)
+        return Deriver(engine)
+
+    def _newest_checkpoint(self, upto_seq: int) -> Engine | None:
+        for _seq, state in checkpoint.load(self.checkpoints, self._journal.journal_id, upto_seq):
+            if (engine := Engine.restore(state)) is not None:
+                return engine
+        return None
 
     async def _cut(self, running: asyncio.Task[None] | None, after_seq: int, ts_ns: int) -> asyncio.Task[None]:
         """Take the derived rows as a batch and commit it while derivation goes on; one batch in flight."""
@@ -194,11 +203,15 @@ class Drain:
             return result
 
     def wants_history(self, ticker: str) -> bool:
-        """Whether derivation can use candles of this ticker; before it has caught up nobody knows, so yes."""
-        if self._deriver is None or self._deriver.engine.state.seq < self.committed_seq:
+        """Whether derivation can use candles of this ticker; before it runs, the newest checkpoint knows."""
+        engine = self._deriver.engine if self._deriver is not None else self._foreseen
+        instrument = engine.state.instruments.get(ticker) if engine is not None else None
+        if engine is None or instrument is None or instrument.wants_candles:
             return True
-        instrument = self._deriver.engine.state.instruments.get(ticker)
-        return instrument is None or instrument.wants_candles
+        now_us, last_us = self._clock.now_ns() // 1000, engine.state.last_us
+        session = session_on(exchange_date(now_us))
+        over_opening = session is not None and last_us < session.regular_open_us <= now_us
+        return over_opening or now_us - last_us > SHORT_LOSS_US
 
     def awaiting_history(self) -> list[str]:
         """Tickers whose values wait for candles."""
@@ -219,12 +232,20 @@ class Drain:
             else:
                 await asyncio.sleep(0.1)
 
-    async def refresh_stats(self) -> None:
-        """The daily statistics, every five minutes."""
+    async def keep_stats(self) -> None:
+        """The daily statistics: once there are rows, every five minutes, and at the session's end."""
+        refreshed_at, over = -STATS_INTERVAL_S, False
         while True:
-            with contextlib.suppress(TransientError):
-                await self._sink.refresh_stats()
-            await asyncio.sleep(STATS_INTERVAL_S)
+            await asyncio.sleep(0.5)
+            due = time.monotonic() - refreshed_at >= STATS_INTERVAL_S or self.status.session_over > over
+            if due and self.status.rows_committed:
+                refreshed_at, over = time.monotonic(), self.status.session_over
+                with contextlib.suppress(TransientError):
+                    await self.refresh_stats()
+
+    async def refresh_stats(self) -> None:
+        """The daily statistics, now."""
+        await self._sink.refresh_stats()
 
     async def write_metrics(self) -> None:
         """One streaming_metrics row of the present values."""

@@ -51,13 +51,17 @@ def program(name: str) -> Path:
     return found
 
 
+def has_socket(folder: Path) -> bool:
+    """Whether a Unix socket's address in this folder is short enough; if not, TCP alone serves."""
+    return len(str(folder / ".s.PGSQL.65535").encode()) <= SUN_PATH_BYTES
+
+
 def configuration(port: int, socket_folder: Path, cluster: str) -> str:
-    """The text of alphakite.conf. An address too long for a Unix socket leaves TCP alone."""
-    address = socket_folder / ".s.PGSQL.65535"
+    """The text of alphakite.conf."""
     values = TUNED | {
         "listen_addresses": "127.0.0.1",
         "port": str(port),
-        "unix_socket_directories": str(socket_folder) if len(str(address).encode()) <= SUN_PATH_BYTES else "",
+        "unix_socket_directories": str(socket_folder) if has_socket(socket_folder) else "",
         "cluster_name": cluster,
     }
     head = "# Written by alphakite at every start; your own settings belong into postgresql.conf."

@@ -28,39 +28,42 @@ INDICATOR_DECIMALS = 6
 
 _head = Struct(">hi").pack
 _timestamp = Struct(">iq").pack
-_int8 = Struct(">iq").pack
-_int2 = Struct(">ih").pack
-_key_tail = Struct(">iiiqii").pack
-_SECOND_KEY = _key_tail(4, 0, 8, 0, 4, 0)
+_after_values = Struct(">ihiiiqii").pack
+_after_null = Struct(">iihiiiqii").pack
+_after_volume = Struct(">iqihiiiqii").pack
+_digits = [Struct(f">iHhHH{count}H").pack for count in range(8)]
 
 
 def pack_equity(rows: Sequence[EquityRow]) -> bytes:
     """COPY bytes of `store.equity_data` (EQUITY_COLUMNS)."""
     parts = [HEADER]
-    add = parts.append
     for row in rows:
-        add(_start(row.ticker))
-        add(_timestamp(8, row.timestamp_us - EPOCH_2000_US))
-        add(NULL if row.price is None else pack_price(row.price))
-        add(NULL if row.volume is None else _int8(8, row.volume))
-        add(_int2(2, row.flags))
-        add(_SECOND_KEY if not row.seq else _key_tail(4, row.journal_no, 8, row.seq, 4, row.item))
-    add(TRAILER)
+        price, volume = row.price, row.volume
+        parts += (
+            _start(row.ticker),
+            _timestamp(8, row.timestamp_us - EPOCH_2000_US),
+            NULL if price is None else pack_price(price),
+            _after_null(-1, 2, row.flags, 4, row.journal_no, 8, row.seq, 4, row.item)
+            if volume is None
+            else _after_volume(8, volume, 2, row.flags, 4, row.journal_no, 8, row.seq, 4, row.item),
+        )
+    parts.append(TRAILER)
     return b"".join(parts)
 
 
 def pack_indicators(rows: Sequence[IndicatorRow]) -> bytes:
     """COPY bytes of `store.indicators` (INDICATOR_COLUMNS)."""
     parts = [HEADER]
-    add = parts.append
     for row in rows:
-        add(_start(row.ticker))
-        add(_timestamp(8, row.timestamp_us - EPOCH_2000_US))
-        add(NULL if row.sma9 is None else pack_indicator(row.sma9))
-        add(NULL if row.vwap is None else pack_indicator(row.vwap))
-        add(_int2(2, row.flags))
-        add(_SECOND_KEY if not row.seq else _key_tail(4, row.journal_no, 8, row.seq, 4, row.item))
-    add(TRAILER)
+        sma9, vwap = row.sma9, row.vwap
+        parts += (
+            _start(row.ticker),
+            _timestamp(8, row.timestamp_us - EPOCH_2000_US),
+            NULL if sma9 is None else pack_indicator(sma9),
+            NULL if vwap is None else pack_indicator(vwap),
+            _after_values(2, row.flags, 4, row.journal_no, 8, row.seq, 4, row.item),
+        )
+    parts.append(TRAILER)
     return b"".join(parts)
 
 
@@ -76,7 +79,6 @@ def pack_price(price: int) -> bytes:
     return _numeric(price, decimals)
 
 
-@lru_cache(CACHED_VALUES)
 def pack_indicator(value: int) -> bytes:
     """An indicator value of 1e-6 dollars, always shown with six decimals."""
     return _numeric(value * (PRICE_SCALE // INDICATOR_SCALE), INDICATOR_DECIMALS)
@@ -91,6 +93,14 @@ def _start(ticker: str) -> bytes:
 
 def _numeric(value: int, decimals: int) -> bytes:
     """A value of 1e-8, with its length before it. Args: decimals: how many of its eight to show."""
+    whole, fraction = divmod(value, PRICE_SCALE)
+    if 0 < whole < 10_000:  # nearly all
+        first, second = divmod(fraction, 10_000)
+        if second:
+            return _digits[3](14, 3, 0, 0, decimals, whole, first, second)
+        if first:
+            return _digits[2](12, 2, 0, 0, decimals, whole, first)
+        return _digits[1](10, 1, 0, 0, decimals, whole)
     digits: list[int] = []
     rest = abs(value)
     while rest:
@@ -102,4 +112,5 @@ def _numeric(value: int, decimals: int) -> bytes:
         digits.pop()
     sign = NEGATIVE if value < 0 else 0
     count = len(digits)
-    return Struct(f">iHhHH{count}H").pack(8 + 2 * count, count, weight if count else 0, sign, decimals, *digits)
+    pack = _digits[count] if count < len(_digits) else Struct(f">iHhHH{count}H").pack
+    return pack(8 + 2 * count, count, weight if count else 0, sign, decimals, *digits)

@@ -26,13 +26,14 @@ import msgspec
 from alphakite import log
 from alphakite.errors import ConfigError, TransientError, UnavailableError
 from alphakite.store import privileges, processes
-from alphakite.store.binaries import configuration, program
+from alphakite.store.binaries import configuration, has_socket, program
+from alphakite.store.faults import DATABASE_ERRORS
 from alphakite.store.privileges import Way
 
 START_WITHIN_S = 120.0
 """Crash recovery included."""
-ORPHANS_WITHIN_S = 5.0
-"""Children of a dead postmaster notice it at once; after this they are killed."""
+ORPHANS_WITHIN_S = 1.0
+"""Children of a dead postmaster end by themselves, unless they compute; then they are killed: nothing more is lost."""
 STOP_FAST_WITHIN_S = 5.0
 STOP_WITHIN_S = 8.0
 CONNECT_WITHIN_S = 5.0
@@ -105,18 +106,16 @@ class Cluster:
         port = self.settings.port
         dsn = f"{login}127.0.0.1:{port}/postgres"
         local = f"{login}/postgres?host={quote(str(self.sockets), safe='/')}&port={port}"
-        has_socket = (self.sockets / f".s.PGSQL.{port}").exists()
-        return Endpoint(dsn, local if has_socket else dsn, port, self._written_pid())
+        return Endpoint(dsn, local if has_socket(self.sockets) else dsn, port, self._written_pid())
 
     def proved(self) -> Endpoint | None:
         """The server, if it answers and is ours."""
         if not self.folder.exists() or not self.settings.port:
             return None
         endpoint = self.endpoint()
-        for dsn in dict.fromkeys((endpoint.local_dsn, endpoint.dsn)):
-            if _answers(dsn, self.folder):
-                return endpoint
-        return None
+        if has_socket(self.sockets) and not (self.sockets / f".s.PGSQL.{endpoint.port}").exists():
+            return None  # who listens on the port is a stranger
+        return endpoint if _answers(endpoint.local_dsn, self.folder) else None
 
     def stop(self) -> None:
         """Fast shutdown; if that takes too long, an immediate one, from which the next start recovers."""
@@ -230,7 +229,8 @@ class Cluster:
             found = processes.find(self.folder, self.settings.cluster)
             if time.monotonic() > deadline:
                 raise TransientError(
-                    f"PostgreSQL did not answer within {START_WITHIN_S:.0f} s: {self._said_since(log_from)}",
+                    f"PostgreSQL did not answer within {START_WITHIN_S:.0f} s:"
+                    f" {_last_lines(self._said_since(log_from))}",
                     next_step=f"see {self._server_log}; if it is still recovering, start again",
                 )
             if found.postmaster is None and found.children:
@@ -241,7 +241,7 @@ class Cluster:
             elif found.postmaster is None:
                 if spawned is not None:
                     self._judge_end(self._said_since(log_from))
-                (self.folder / "postmaster.pid").unlink(missing_ok=True)  # of nobody: a zombie's or a stranger's pid
+                self._sweep()
                 log_from = self._log_size()
                 spawned = self._spawn()
                 orphans_until = time.monotonic() + ORPHANS_WITHIN_S
@@ -249,14 +249,21 @@ class Cluster:
 
     def _judge_end(self, said: str) -> None:
         """It ended while starting: what is worth another try passes, with a new port where that was the trouble."""
-        if "in use" in said and "TCP/IP" in said:
+        if "Address already in use" in said and "TCP/IP" in said:
             old, self.settings.port = self.settings.port, _free_port()
             self._save()
             _log.warning("postgres_port_taken", old=old, new=self.settings.port)
         elif "shared memory block" not in said:
             raise TransientError(
-                f"PostgreSQL does not start: {said or 'it ended without a word'}", next_step=f"see {self._server_log}"
+                f"PostgreSQL does not start: {_last_lines(said) or 'it ended without a word'}",
+                next_step=f"see {self._server_log}",
             )
+
+    def _sweep(self) -> None:
+        """Remove lock files of nobody: the pid in them may be a zombie's or, by now, a stranger's."""
+        (self.folder / "postmaster.pid").unlink(missing_ok=True)
+        for left in self.sockets.glob(".s.PGSQL.*"):
+            left.unlink(missing_ok=True)
 
     def _spawn(self) -> int:
         """In a session of its own: Ctrl-C in our terminal is not meant for it. Returns the postmaster's pid."""
@@ -298,7 +305,7 @@ class Cluster:
         try:
             with self._server_log.open("rb") as file:
                 file.seek(position)
-                return _last_lines(file.read().decode(errors="replace"))
+                return file.read().decode(errors="replace")
         except OSError:
             return ""
 
@@ -320,7 +327,7 @@ def _answers(dsn: str, folder: Path) -> bool:
     with ThreadPoolExecutor(1) as thread:
         try:
             return thread.submit(asyncio.run, ask()).result()
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except DATABASE_ERRORS:
             return False
 
 

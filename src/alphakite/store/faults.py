@@ -15,8 +15,8 @@ from alphakite.errors import AlphakiteError, ConfigError, FatalError, RejectedEr
 TRANSIENT_CLASSES = ("08", "40", "53", "55", "57", "58", "54")
 """Connection, serialisation, resources (disk full), locks, operator intervention, system errors, limits."""
 READ_ONLY = "25006"
-LOST = (OSError, TimeoutError, asyncpg.InterfaceError, EOFError)
-"""What asyncpg raises when the connection is gone, and asyncio when it never came."""
+LOST = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, EOFError)
+"""What asyncpg raises when the connection is gone (also in the middle of a COPY), and asyncio when it never came."""
 DATABASE_ERRORS = (*LOST, asyncpg.PostgresError)
 
 

@@ -8,7 +8,6 @@ so that one bad value costs that value, never its neighbours. Nothing here raise
 from __future__ import annotations
 
 import json
-import math
 import re
 from typing import Annotated, Any
 
@@ -110,7 +109,7 @@ def decode(payload: bytes) -> Decoded:
         elif element.service in DATA_SERVICES:
             decoded.other_items += 1
         else:
-            decoded.rejected.append(f"unknown service {element.service!r}: kept in the journal, not stored")
+            decoded.rejected.append(f"unknown service {element.service!r:.80}: kept in the journal, not stored")
     return decoded
 
 
@@ -141,11 +140,13 @@ def _slowly(items: object, decoded: Decoded) -> None:
             name = READ.get(field)
             if name is None:
                 if field not in KNOWN:
-                    decoded.rejected.append(f"{key}: unknown field {field!r}: kept in the journal, not stored")
+                    decoded.rejected.append(f"{key:.80}: unknown field {field!r:.80}: kept in the journal, not stored")
                 continue
             number = _number(name, value)
             if number is UNSET:
-                decoded.rejected.append(f"{key}: field {field} ({name}) is {value!r}: kept in the journal, not stored")
+                decoded.rejected.append(
+                    f"{key:.80}: field {field} ({name}) is {value!r:.80}: kept in the journal, not stored"
+                )
             else:
                 setattr(update, name, number)
         decoded.updates.append(update)
@@ -157,7 +158,7 @@ def _number(name: str, value: object) -> float | int | UnsetType | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return UNSET
-    if value in ABSENT[name] or value < 0 or math.isnan(value):
+    if value in ABSENT[name] or value < 0 or value != value:  # NaN
         return None
     if name in PRICES:
         return float(value) if value <= MAX_PRICE else UNSET

@@ -36,7 +36,7 @@ class Refused(TransientError):
         self.command, self.code = command, code
 
 
-class SchwabStream(picows.WSListener):  # type: ignore[misc]
+class SchwabStream(picows.WSListener):
     """The listener of one connection.
 
     Args:
