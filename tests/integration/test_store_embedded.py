@@ -261,6 +261,18 @@ def test_root_in_a_folder_of_its_own(data: Path, way: Way, monkeypatch: pytest.M
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
 
 
+def test_an_id_without_an_account(tmp_path: Path) -> None:
+    """A container's `--user 1234`: no line in /etc/passwd, which initdb asks for."""
+    code = f"""from pathlib import Path
+from alphakite.store import embedded
+with embedded.lease(Path({str(tmp_path / "data")!r})) as endpoint: print(endpoint.pid)"""
+    strange = ["unshare", "-U", "--map-user=1234", "--map-group=1234"]
+    if subprocess.run([*strange, "true"], check=False).returncode:
+        pytest.skip("user namespaces are forbidden here")
+    done = subprocess.run([*strange, sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip().isdigit() or "has no account here" in done.stderr, done.stderr
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to find a way")
 def test_no_way_for_root(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When nothing works, the error says what to do."""

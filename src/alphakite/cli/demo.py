@@ -32,6 +32,7 @@ from alphakite.errors import AlphakiteError, UnavailableError
 from alphakite.metrics import read_status
 from alphakite.sessions import EXCHANGE, exchange_time, next_session, previous_session, session_on
 from alphakite.store.database import Database
+from alphakite.store.faults import DATABASE_ERRORS
 
 READY_WITHIN_S = 30.0
 STOP_WITHIN_S = 9.0
@@ -227,7 +228,7 @@ def _newest(settings: Settings) -> list[dict[str, Any]]:
     """The newest rows, prices and indicators side by side; [] while the database is not up."""
     try:
         return asyncio.run(_query(settings))
-    except (AlphakiteError, OSError):
+    except (AlphakiteError, *DATABASE_ERRORS):
         return []
 
 

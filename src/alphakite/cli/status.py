@@ -21,6 +21,7 @@ from alphakite.errors import AlphakiteError
 from alphakite.metrics import Status, read_status
 from alphakite.sessions import exchange_time
 from alphakite.store.database import Database
+from alphakite.store.faults import DATABASE_ERRORS
 
 STALE_S = 5.0
 WATCH_INTERVAL_S = 1.0
@@ -103,7 +104,7 @@ def collect(settings: Settings) -> dict[str, Any]:
     found["sign_in"] = {"token_file": settings.schwab_token_file.exists()}
     try:
         found["database"] = asyncio.run(_database(settings))
-    except (AlphakiteError, OSError) as error:
+    except (AlphakiteError, *DATABASE_ERRORS) as error:
         found["database"] = {"reachable": False, "error": str(error)}
     return found
 

@@ -1,7 +1,8 @@
 """How PostgreSQL, which refuses to be root, runs for root: also from a folder that only root can enter.
 
     plain       an ordinary user: nothing to do
-    userns      root: a user namespace in which root's files belong to "nobody"; no capability, no chown
+    userns      root: a user namespace in which root's files belong to "nobody"; no capability, no chown.
+                Also for an id without an account, as a container's `--user 1234` is
     capability  root: as "nobody" with dac_override; the data folder is chowned. For containers, which forbid namespaces
     setuid      root: as "nobody"; needs parents that everyone may pass
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import enum
 import os
+import pwd
 import shutil
 import subprocess
 from pathlib import Path
@@ -65,7 +67,7 @@ def choose(folder: Path, postgres: Path, kept: Way | None) -> Way:
     Raises: UnavailableError if none works.
     """
     if os.geteuid() != 0:
-        return Way.PLAIN
+        return _choose_for_user(folder, postgres)
     order = [Way.USERNS, Way.CAPABILITY, Way.SETUID]
     if kept in order:
         order.sort(key=lambda way: way is not kept)
@@ -80,6 +82,21 @@ def choose(folder: Path, postgres: Path, kept: Way | None) -> Way:
         next_step="run alphakite as an ordinary user, or with a data folder whose parents everyone may enter "
         "(--data /var/lib/alphakite), or name another database by DATABASE_URL",
     )
+
+
+def _choose_for_user(folder: Path, postgres: Path) -> Way:
+    """Plain; an id without an account, which initdb refuses, becomes "nobody"."""
+    try:
+        pwd.getpwuid(os.geteuid())
+        return Way.PLAIN
+    except KeyError:
+        refusal = _refusal(Way.USERNS, folder, postgres)
+    if refusal:
+        raise UnavailableError(
+            f"user id {os.geteuid()} has no account here, which PostgreSQL asks for (userns: {refusal})",
+            next_step="give the id a line in /etc/passwd, or name another database by DATABASE_URL",
+        )
+    return Way.USERNS
 
 
 def _refusal(way: Way, folder: Path, postgres: Path) -> str:
