@@ -58,7 +58,7 @@ def verify(identity: str, reader: journal_reader.JournalReader, *, as_json: bool
         holes += last > 0 and record.seq != last + 1
         last = record.seq
         records += 1
-        by_kind[Kind(record.kind).name.lower()] = by_kind.get(Kind(record.kind).name.lower(), 0) + 1
+        by_kind[kind_name(record.kind)] = by_kind.get(kind_name(record.kind), 0) + 1
     torn = sum(fault.length for fault in reader.faults if fault.torn)
     faults = [fault for fault in reader.faults if not fault.torn]
     found = {
@@ -100,7 +100,7 @@ def document(record: Record) -> dict[str, object]:
     found: dict[str, object] = {
         "seq": record.seq,
         "ts_recv_ns": record.ts_ns,
-        "kind": Kind(record.kind).name.lower(),
+        "kind": kind_name(record.kind),
         "conn": record.conn,
     }
     try:
@@ -110,8 +110,16 @@ def document(record: Record) -> dict[str, object]:
     return found
 
 
+def kind_name(kind: int) -> str:
+    """A kind in words; one of a later version by its number."""
+    try:
+        return Kind(kind).name.lower()
+    except ValueError:
+        return f"kind_{kind}"
+
+
 def line(record: Record) -> str:
     """A record for people, its payload cut short."""
     at = datetime.fromtimestamp(record.ts_ns / 1e9, UTC).isoformat(timespec="milliseconds") if record.ts_ns else "-"
     text = record.payload[:160].decode("utf-8", "replace").replace("\n", " ")
-    return f"{record.seq:>8} {at:29} {Kind(record.kind).name.lower():10} conn {record.conn:<3} {text}"
+    return f"{record.seq:>8} {at:29} {kind_name(record.kind):10} conn {record.conn:<3} {text}"

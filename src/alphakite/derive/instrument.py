@@ -21,6 +21,8 @@ from alphakite.model import Candle, EquityRow, EquityUpdate, Flag, GapRow, Indic
 from alphakite.sessions import session_at
 
 REGULAR = DeriveSettings(hours="regular")
+GAP, VOLUME_FELL, NO_VOLUME_BASE = int(Flag.GAP), int(Flag.VOLUME_FELL), int(Flag.NO_VOLUME_BASE)
+"""Plain integers: an IntFlag's arithmetic costs more than the rest of a row."""
 
 
 class Rows(msgspec.Struct):
@@ -172,7 +174,7 @@ class Instrument(msgspec.Struct):
         if self.waiting:
             if now.recorded:
                 if inside:
-                    self.flags |= Flag.GAP
+                    self.flags |= GAP
                 self._emit(now.second_us, now, rows)
                 counts.stored += 1
                 counts.conflated += self.waiting - 1
@@ -190,9 +192,9 @@ class Instrument(msgspec.Struct):
         book = self.book
         known = self.priced_us == now.session_us or now.session_us == 0
         volume: int | None = None
-        if self.flags & Flag.GAP == 0:
+        if self.flags & GAP == 0:
             if self.base is None or self.base_alone:
-                self.flags |= Flag.NO_VOLUME_BASE
+                self.flags |= NO_VOLUME_BASE
             elif book.volume is not None:
                 volume = book.volume - self.base
             self.base = book.volume
@@ -227,7 +229,7 @@ class Instrument(msgspec.Struct):
         if volume < before:
             carried = before - (self.base if self.base is not None else before)
             self.base = volume - carried
-            self.flags |= Flag.VOLUME_FELL
+            self.flags |= VOLUME_FELL
             self._fell(before, volume, at, rows)
             return 0
         return volume - before

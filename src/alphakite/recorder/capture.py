@@ -22,7 +22,7 @@ from alphakite.config import Settings
 from alphakite.derive.moment import DeriveSettings
 from alphakite.errors import FatalError, TransientError
 from alphakite.feed.schwab.decode import stamp_ms
-from alphakite.feed.schwab.rest import SchwabRest
+from alphakite.feed.schwab.rest import SchwabRest, Streamer
 from alphakite.feed.schwab.stream import Refused, SchwabStream
 from alphakite.journal.record import Kind
 from alphakite.journal.writer import JournalWriter, Pending, free_mb
@@ -89,7 +89,16 @@ class Capture:
         """One connection from login to its end."""
         streamer = await self._rest.streamer()
         history = asyncio.create_task(self._fetch_history(self._settings.tickers))
-        await asyncio.wait({history}, timeout=HISTORY_WAIT_S)
+        try:
+            await asyncio.wait({history}, timeout=HISTORY_WAIT_S)
+            await self._stream_until_end(streamer, backoff)
+        finally:
+            history.cancel()
+            with contextlib.suppress(asyncio.CancelledError, TransientError):
+                await history
+
+    async def _stream_until_end(self, streamer: Streamer, backoff: Backoff) -> None:
+        """Log in, subscribe, receive; the beginning and the end are records."""
         self._conn += 1
         self._status.conn = self._conn
         self._append(Kind.CONNECTION, self._conn, {"event": "up"})
@@ -119,9 +128,6 @@ class Capture:
                 reason = "process_down"
             self._append(Kind.CONNECTION, self._conn, {"event": "down", "reason": reason})
             self._journal.flush()
-            history.cancel()
-            with contextlib.suppress(asyncio.CancelledError, TransientError):
-                await history
         self._status.reconnects += 1
         self._log.warning("disconnected", conn=self._conn, reason=reason)
 

@@ -11,6 +11,8 @@ from alphakite.derive.bars import HOLE_AFTER, SEEDED, TOUCHED, WINDOW, Bar
 from alphakite.derive.indicators.rounding import ratio
 from alphakite.model import Flag
 
+GAP, SEEDED_FLAG = int(Flag.SMA9_GAP), int(Flag.SMA9_SEEDED)
+
 
 def sma9(window: list[Bar]) -> tuple[int | None, int]:
     """The mean of nine closes (None if there are fewer) and its flags."""
@@ -20,7 +22,7 @@ def sma9(window: list[Bar]) -> tuple[int | None, int]:
     for bar in window:
         total += bar.close
         marks |= bar.marks
-    flags = int(Flag.SMA9_GAP) if marks & (TOUCHED | HOLE_AFTER) else 0
+    flags = GAP if marks & (TOUCHED | HOLE_AFTER) else 0
     if marks & SEEDED:
-        flags |= Flag.SMA9_SEEDED
+        flags |= SEEDED_FLAG
     return ratio(total, WINDOW), flags

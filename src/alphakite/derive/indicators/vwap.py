@@ -13,6 +13,8 @@ import msgspec
 from alphakite.derive.indicators.rounding import ratio
 from alphakite.model import Candle, Flag
 
+GAP, SEEDED = int(Flag.VWAP_GAP), int(Flag.VWAP_SEEDED)
+
 
 class Vwap(msgspec.Struct):
     """Exact sums of one session; `session_us` is its regular open."""
@@ -53,9 +55,9 @@ class Vwap(msgspec.Struct):
 
     def value(self) -> tuple[int | None, int]:
         """The VWAP × INDICATOR_SCALE, None before the first volume, and its flags."""
-        flags = int(Flag.VWAP_GAP) if self.gap else 0
+        flags = GAP if self.gap else 0
         if self.seeded:
-            flags |= Flag.VWAP_SEEDED
+            flags |= SEEDED
         if self.volume == 0 or self.awaiting:
             return None, flags
         return ratio(self.thrice, 3 * self.volume), flags
