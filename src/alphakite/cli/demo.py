@@ -238,7 +238,8 @@ async def _query(settings: Settings) -> list[dict[str, Any]]:
         connection = await database.connect(start=False)
         try:
             rows = await connection.fetch(
-                "select e.ticker, e.timestamp, e.price, e.volume, i.sma9, i.vwap, e.flags"
+                "select e.ticker, e.timestamp, e.price, e.volume, i.sma9, i.vwap,"
+                " concat_ws(',', e.flags, i.flags) as flags"
                 " from public.equity_data e join public.indicators i using (ticker, timestamp)"
                 " order by e.timestamp desc, e.ticker limit 8"
             )
