@@ -10,8 +10,9 @@ from __future__ import annotations
 import msgspec
 
 from alphakite.derive.gaps import JOURNAL_FAULT, PROCESS_DOWN
-from alphakite.derive.instrument import At, Counts, Instrument, Rows
+from alphakite.derive.instrument import Instrument
 from alphakite.derive.moment import SECOND_US, DeriveSettings, Moment, moment
+from alphakite.derive.rows import At, Counts, Rows
 from alphakite.model import Candle, EquityUpdate
 
 STATE_VERSION = 1

@@ -17,50 +17,13 @@ from alphakite.derive.gaps import LATE_START, pieces
 from alphakite.derive.indicators.sma9 import sma9
 from alphakite.derive.indicators.vwap import Vwap
 from alphakite.derive.moment import SECOND_US, DeriveSettings, Moment
+from alphakite.derive.rows import At, Counts, Gap, Rows
 from alphakite.model import Candle, EquityRow, EquityUpdate, Flag, GapRow, IndicatorRow, QualityEvent
 from alphakite.sessions import session_at
 
 REGULAR = DeriveSettings(hours="regular")
 GAP, VOLUME_FELL, NO_VOLUME_BASE = int(Flag.GAP), int(Flag.VOLUME_FELL), int(Flag.NO_VOLUME_BASE)
 """Plain integers: an IntFlag's arithmetic costs more than the rest of a row."""
-
-
-class Rows(msgspec.Struct):
-    """What derivation has made since it was last emptied."""
-
-    equity: list[EquityRow] = []
-    indicators: list[IndicatorRow] = []
-    gaps: list[GapRow] = []
-    events: list[QualityEvent] = []
-
-    def __len__(self) -> int:
-        return len(self.equity) + len(self.indicators) + len(self.gaps) + len(self.events)
-
-
-class Counts(msgspec.Struct):
-    """Terms of the conservation sum over updates: updates = stored + conflated + images + outside + waiting."""
-
-    updates: int = 0
-    stored: int = 0
-    conflated: int = 0
-    images: int = 0
-    outside: int = 0
-
-
-class At(msgspec.Struct, gc=False):
-    """The place of one message: its time, journal seq, and index in its frame."""
-
-    ts_us: int
-    seq: int
-    item: int
-
-
-class Gap(msgspec.Struct):
-    """A span that is open (`end_us` None) or closed and waiting for the end of its second to know its volume."""
-
-    start_us: int
-    reason: str
-    end_us: int | None = None
 
 
 class Instrument(msgspec.Struct):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alphakite.derive.engine import Engine
-from alphakite.derive.instrument import Rows
 from alphakite.derive.moment import DeriveSettings
+from alphakite.derive.rows import Rows
 from alphakite.model import PRICE_SCALE, Candle, EquityUpdate, Flag
 from alphakite.sessions import EXCHANGE
 
