@@ -21,7 +21,7 @@ import uvloop
 from alphakite import log
 from alphakite.clock import make_clock
 from alphakite.config import Settings
-from alphakite.errors import FatalError, TransientError
+from alphakite.errors import FatalError, UnavailableError
 from alphakite.feed.schwab.rest import SchwabRest
 from alphakite.feed.schwab.tokens import TokenFile
 from alphakite.journal.writer import JournalWriter
@@ -140,7 +140,7 @@ class Service:
 
     async def _last_metrics(self, drain: Drain) -> None:
         self.status.state = "stopped"
-        with contextlib.suppress(TransientError, TimeoutError):
+        with contextlib.suppress(UnavailableError, TimeoutError):
             await asyncio.wait_for(drain.write_metrics(), 1.0)
             await asyncio.wait_for(drain.refresh_stats(), 2.0)
 

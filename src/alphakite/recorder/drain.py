@@ -16,7 +16,7 @@ from alphakite import log
 from alphakite.clock import Clock
 from alphakite.config import Settings
 from alphakite.derive.engine import Engine
-from alphakite.errors import FatalError, TransientError
+from alphakite.errors import FatalError, TransientError, UnavailableError
 from alphakite.journal import checkpoint
 from alphakite.journal.reader import JournalReader
 from alphakite.journal.writer import JournalWriter
@@ -77,7 +77,7 @@ class Drain:
         self._step = on_step
         self._log = log.get("drain")
         self._written = asyncio.Event()
-        self._capture_ended = False
+        self._capture_ended = self._opened = False
         self._checkpoint_at = self._published_at = 0.0
         self._deriver: Deriver | None = None
         self.checkpoints = settings.data_dir / "checkpoints"
@@ -95,6 +95,7 @@ class Drain:
                 " nothing in the database is touched",
             )
         self.status.committed = self.committed_seq
+        self._opened = True
         deriver = self._deriver = self._warm()
         engine = deriver.engine
         reader = JournalReader(self._journal.folder, engine.state.seq)
@@ -187,13 +188,15 @@ class Drain:
             checkpoint.save(self.checkpoints, self._journal.journal_id, batch.last_seq, snapshot, self._step)
 
     async def _persist(self, action: Callable[[], Awaitable[int]]) -> int:
-        """Retry while the database is away: the journal is the queue."""
+        """Retry while the database is away, the journal is the queue; at the start only if it is away for now."""
         backoff = Backoff(0.1, 5.0)
         state = self.status.state
         while True:
             try:
                 result = await action()
-            except TransientError as error:
+            except UnavailableError as error:
+                if not self._opened and not isinstance(error, TransientError):
+                    raise
                 if backoff.failures == 0:
                     self._log.warning("database_away", error=str(error))
                     state = self.status.state
@@ -231,7 +234,7 @@ class Drain:
         """streaming_metrics: at once, then at the set interval."""
         while True:
             if self._deriver is not None and self.committed_seq:
-                with contextlib.suppress(TransientError):
+                with contextlib.suppress(UnavailableError):
                     await self.write_metrics()
                 await asyncio.sleep(self._settings.metrics_interval)
             else:
@@ -245,7 +248,7 @@ class Drain:
             due = time.monotonic() - refreshed_at >= STATS_INTERVAL_S or self.status.session_over > over
             if due and self.status.rows_committed:
                 refreshed_at, over = time.monotonic(), self.status.session_over
-                with contextlib.suppress(TransientError):
+                with contextlib.suppress(UnavailableError):
                     await self.refresh_stats()
 
     async def refresh_stats(self) -> None:
