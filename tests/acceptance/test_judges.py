@@ -329,7 +329,7 @@ def three_kills() -> Case:
     case.indicators = rows(
         INDICATOR_HEADER,
         "09:29:58 -,-,-",
-        "09:31:30 10.044444,10.171429,gap:sma9,seeded:sma9,seeded:vwap",
+        "09:31:30 10.044444,10.171429,gap:sma9,gap:vwap,seeded:sma9,seeded:vwap",
         "09:31:31 10.044444,10.2,gap:sma9,gap:vwap,seeded:sma9,seeded:vwap",
         "09:31:32 10.055556,10.233333,gap:sma9,gap:vwap,seeded:sma9,seeded:vwap",
         "09:31:33 10.055556,10.26,gap:sma9,gap:vwap,seeded:sma9,seeded:vwap",
@@ -424,7 +424,10 @@ CORRUPTIONS: dict[str, Any] = {
     ),
     "an unseeded vwap": lambda: with_table("indicators", three_kills(), "10.171429", "10.196"),
     "a seed without its flag": lambda: with_table(
-        "indicators", three_kills(), '10.171429,"gap:sma9,seeded:sma9,seeded:vwap"', '10.171429,"gap:sma9,seeded:sma9"'
+        "indicators",
+        three_kills(),
+        '10.171429,"gap:sma9,gap:vwap,seeded:sma9,seeded:vwap"',
+        '10.171429,"gap:sma9,gap:vwap,seeded:sma9"',
     ),
     "a hole in the window unflagged": lambda: with_table(
         "indicators", three_kills(), '10.171429,"gap:sma9,', '10.171429,"'

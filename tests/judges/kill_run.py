@@ -13,7 +13,7 @@ of 1e-8 dollars; indicators are integers of 1e-6 dollars, rounded half to even. 
 Readings that definitions.md leaves open, decided here:
   gaps of zero length do not exist; gaps with no complete second between them are judged by the sum of their volumes;
   a gap that spans the 07:28 reset has what traded since the reset as its volume;
-  VWAP seeded from history carries `seeded:vwap`, and `gap:vwap` only through another gap;
+  VWAP seeded from history after a late start carries `seeded:vwap` alone, after a gap over the opening `gap:vwap` too;
   candles of the running session fill bars only before the first image of all (a late start), never in later gaps;
   a tape second is lost if the undisturbed run has a row of it and it lies inside a gap, in part or wholly: a gap
   also spans seconds in which nothing was sent, and those lose nothing;
@@ -522,7 +522,8 @@ class Model:
         self.value += sum((high + low + close) * volume for high, low, close, volume in within) - worth
         self.counted += sum(volume for *_, volume in within) - spanned
         self.vwap_seeded, self.unseeded = True, None
-        self.seeded_gaps.add(gap)
+        if gap.end_us == self.ticker.first_image_us:
+            self.seeded_gaps.add(gap)
 
     def make_row(self, second: int, changes: list[int]) -> None:
         day = day_of(second)

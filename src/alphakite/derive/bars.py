@@ -40,6 +40,8 @@ class Bars(msgspec.Struct):
 
     completed: list[Bar] = []
     forming: Bar | None = None
+    hole_first: bool = False
+    """A minute was lost before the oldest bar: a window that is not full lacks what was lost."""
 
     def roll(self, minute_us: int) -> None:
         """Time has come to this minute: a forming bar of an earlier one is complete."""
@@ -69,6 +71,8 @@ class Bars(msgspec.Struct):
         """A minute was lost of which no bar is known."""
         if self.completed:
             self.completed[-1].marks |= HOLE_AFTER
+        else:
+            self.hole_first = True
 
     def seed(self, candles: list[Candle], marks: int) -> None:
         """Put candles before the bars that exist; those not older than the first of these are left out."""

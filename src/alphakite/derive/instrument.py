@@ -62,6 +62,8 @@ class Instrument(msgspec.Struct):
         lost_from_us = self.gap.start_us if self.gap is not None else at.ts_us
         reason = self.gap.reason if self.gap is not None else ""
         late = reason == LATE_START
+        if self.gap is not None and lost_from_us == at.ts_us:
+            self._no_time_lost(self.gap, rows)
         self._base_on_image(at, now, late, rows)
         spanned = self._spanned(before, now) if not late else 0
         self._note_price(mask, now)
@@ -119,8 +121,9 @@ class Instrument(msgspec.Struct):
         self.gap = Gap(last_us, reason)
         if now.open_us <= last_us < now.close_us:
             self._enter_regular(now)
-            self.vwap.gap = True
+            self.gap.flagged_before, self.vwap.gap = self.vwap.gap, True
             if (bar := self.bars.forming) is not None and bar.minute_us == last_us - last_us % MINUTE_US:
+                self.gap.touched_before = bool(bar.marks & TOUCHED)
                 bar.marks |= TOUCHED
         if open_pieces := pieces(last_us, last_us + 1, settings):
             rows.gaps.append(GapRow(self.ticker, open_pieces[0][0], None, reason, None))
@@ -168,7 +171,8 @@ class Instrument(msgspec.Struct):
         flags = 0
         if now.regular:
             self._enter_regular(now)
-            value_sma9, flags = sma9(self.bars.window(now.second_us - now.second_us % MINUTE_US))
+            window = self.bars.window(now.second_us - now.second_us % MINUTE_US)
+            value_sma9, flags = sma9(window, self.bars.hole_first)
             value_vwap, vwap_flags = self.vwap.value()
             flags |= vwap_flags
         rows.indicators.append(IndicatorRow(self.ticker, timestamp_us, value_sma9, value_vwap, flags, *key))
@@ -233,13 +237,22 @@ class Instrument(msgspec.Struct):
         found = pieces(start_us, end_us, settings)
         if not found or found[-1][1] != end_us:
             rows.gaps += [GapRow(self.ticker, low, high, reason, None) for low, high in found]
-            self.base = self.book.volume
+            if start_us != end_us or self.base is None:
+                self.base = self.book.volume
             return
         rows.gaps += [GapRow(self.ticker, low, high, reason, None) for low, high in found[:-1]]
         self.gap = Gap(found[-1][0], reason, end_us)
         if end_us % SECOND_US == 0 or settings.resolution == "tick":
             self._resolve(rows)
             self.gap = None
+
+    def _no_time_lost(self, gap: Gap, rows: Rows) -> None:
+        """The image came at the very time of the last record: the gap has no length, and nothing is flagged for it."""
+        rows.gaps.append(GapRow(self.ticker, gap.start_us, gap.start_us, gap.reason, 0))
+        self.vwap.gap = self.vwap.gap and gap.flagged_before
+        bar = self.bars.forming
+        if not gap.touched_before and bar is not None:
+            bar.marks &= ~TOUCHED
 
     def _resolve(self, rows: Rows) -> None:
         """The first complete second after the gap begins: what traded unseen is known now."""

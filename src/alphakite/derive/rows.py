@@ -43,3 +43,6 @@ class Gap(msgspec.Struct):
     start_us: int
     reason: str
     end_us: int | None = None
+    flagged_before: bool = True
+    """Whether VWAP was flagged before it, and whether the forming bar was touched: restored if no time was lost."""
+    touched_before: bool = True

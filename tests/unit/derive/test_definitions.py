@@ -174,6 +174,34 @@ def test_a_gap_is_a_row_and_its_seconds_know_no_volume() -> None:
     assert sum(volume or 0 for volume in tape.volumes()) + 510 == 1530
 
 
+def test_a_gap_of_no_length_flags_nothing() -> None:
+    """The image comes at the time of the last record: no time was lost, no volume either, and the row is closed."""
+    tape = begun("09:30:00.500", volume=100, last=600.0)
+    tape.send("09:30:01.500", last=601.0, volume=150, trade="09:30:01.400")
+    tape.down("09:30:01.500")
+    tape.connect()
+    tape.send("09:30:01.500", last=601.0, volume=150, trade="09:30:01.400")
+    tape.send("09:30:02.500", last=602.0, volume=180, trade="09:30:02.400")
+    tape.heartbeat("09:30:03")
+    assert tape.gaps() == {us("09:30:01.500"): (us("09:30:01.500"), "socket_down", 0)}
+    assert tape.volumes()[-2:] == [50, 30]
+    assert all(row.flags == 0 for row in tape.rows.indicators)
+    assert all(row.flags == 0 for row in tape.rows.equity)
+
+
+def test_first_bars_lost_are_flagged() -> None:
+    """The opening minutes are lost without candles: a window that is not full says why."""
+    tape = begun("09:29:59.999", volume=100, last=600.0)
+    tape.down("09:29:59.999")
+    tape.connect()
+    tape.send("09:31:00.000", last=601.0, volume=150, trade="09:30:01.400")
+    for minute in range(31, 40):
+        tape.send(f"09:{minute}:30.0", last=600.0 + minute, volume=150 + minute, trade=f"09:{minute}:30.0")
+    tape.heartbeat("09:40:00")
+    found = [(row.sma9 is None, bool(row.flags & Flag.SMA9_GAP)) for row in tape.rows.indicators[-9:]]
+    assert found == [(True, True)] * 8 + [(False, False)]
+
+
 def test_touching_gaps_count_once() -> None:
     """Two gaps with no complete second between them: each change goes to one of them."""
     tape = begun(volume=1000)

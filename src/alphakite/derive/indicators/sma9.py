@@ -14,10 +14,10 @@ from alphakite.model import Flag
 GAP, SEEDED_FLAG = int(Flag.SMA9_GAP), int(Flag.SMA9_SEEDED)
 
 
-def sma9(window: list[Bar]) -> tuple[int | None, int]:
-    """The mean of nine closes (None if there are fewer) and its flags."""
+def sma9(window: list[Bar], hole_first: bool = False) -> tuple[int | None, int]:
+    """The mean of nine closes (None if there are fewer) and its flags. `hole_first`: a gap took the first bars."""
     if len(window) < WINDOW:
-        return None, 0
+        return None, GAP if hole_first else 0
     total = marks = 0
     for bar in window:
         total += bar.close
