@@ -133,9 +133,11 @@ class Service:
         await asyncio.wait([capturing], timeout=2.0)
         drain.capture_ended()
         await asyncio.wait([draining], timeout=max(0.5, deadline - time.monotonic()))
-        if not draining.done():
-            self._log.warning("stopped_behind", committed=self.status.committed, derived=self.status.derived)
-        elif not draining.cancelled() and draining.exception() is None:
+        error = draining.exception() if draining.done() and not draining.cancelled() else None
+        if not draining.done() or error is not None:
+            why = str(error) if error is not None else "more waits than could be committed in time"
+            self._log.warning("stopped_behind", why=why, committed=self.status.committed, derived=self.status.derived)
+        elif not draining.cancelled():
             await self._last_metrics(drain)
 
     async def _last_metrics(self, drain: Drain) -> None:

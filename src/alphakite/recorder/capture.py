@@ -191,6 +191,7 @@ class Capture:
                 self._append(Kind.CLOCK, 0, {"event": "step", "step_ns": step})
                 self._journal.flush()
                 self._log.warning("clock_stepped", seconds=step / 1e9)
+            self._journal.flush()  # a frame may wait for the rest of a read that never comes
             await self.sync()
             if time.monotonic() - checked > DISK_CHECK_S:
                 checked = time.monotonic()
