@@ -63,7 +63,7 @@ class Instrument(msgspec.Struct):
         reason = self.gap.reason if self.gap is not None else ""
         late = reason == LATE_START
         if self.gap is not None and lost_from_us == at.ts_us:
-            self._no_time_lost(self.gap, rows)
+            self._no_time_lost(self.gap, settings, rows)
         self._base_on_image(at, now, late, rows)
         spanned = self._spanned(before, now) if not late else 0
         self._note_price(mask, now)
@@ -246,9 +246,10 @@ class Instrument(msgspec.Struct):
             self._resolve(rows)
             self.gap = None
 
-    def _no_time_lost(self, gap: Gap, rows: Rows) -> None:
+    def _no_time_lost(self, gap: Gap, settings: DeriveSettings, rows: Rows) -> None:
         """The image came at the very time of the last record: the gap has no length, and nothing is flagged for it."""
-        rows.gaps.append(GapRow(self.ticker, gap.start_us, gap.start_us, gap.reason, 0))
+        if pieces(gap.start_us, gap.start_us + 1, settings):
+            rows.gaps.append(GapRow(self.ticker, gap.start_us, gap.start_us, gap.reason, 0))
         self.vwap.gap = self.vwap.gap and gap.flagged_before
         bar = self.bars.forming
         if not gap.touched_before and bar is not None:

@@ -16,6 +16,7 @@ import enum
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
@@ -99,8 +100,15 @@ def _choose_for_user(folder: Path, postgres: Path) -> Way:
     return Way.USERNS
 
 
+def _everyone_may_run(program: Path) -> bool:
+    """PostgreSQL asks access() for its own programs, which looks at the account and not at its capabilities."""
+    return all(path.stat().st_mode & stat.S_IXOTH for path in (program, *program.parents))
+
+
 def _refusal(way: Way, folder: Path, postgres: Path) -> str:
     """Why this way does not work; "" if it does."""
+    if way in (Way.CAPABILITY, Way.SETUID) and not _everyone_may_run(postgres):
+        return "PostgreSQL's programs lie in a folder that only root may enter"
     probe = folder / f"probe-{os.getpid()}"
     probe.mkdir(mode=0o700, exist_ok=True)
     try:

@@ -189,6 +189,16 @@ def test_a_gap_of_no_length_flags_nothing() -> None:
     assert all(row.flags == 0 for row in tape.rows.equity)
 
 
+def test_a_reconnection_after_the_session_is_no_gap() -> None:
+    """At 20:00:00 nothing is recorded any more: neither an open row nor one of no length."""
+    tape = begun("19:59:59.000")
+    tape.heartbeat("20:00:00.000")
+    tape.down("20:00:00.000")
+    tape.connect()
+    tape.send("20:00:00.000", last=600.0, volume=1000)
+    assert tape.gaps() == {}
+
+
 def test_first_bars_lost_are_flagged() -> None:
     """The opening minutes are lost without candles: a window that is not full says why."""
     tape = begun("09:29:59.999", volume=100, last=600.0)
