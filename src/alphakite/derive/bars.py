@@ -67,12 +67,21 @@ class Bars(msgspec.Struct):
             return [*self.completed[1 - WINDOW :], self.forming]
         return self.completed[-WINDOW:]
 
-    def hole(self) -> None:
-        """A minute was lost of which no bar is known."""
+    def hole(self) -> bool:
+        """A minute was lost of which no bar is known; whether that is news."""
         if self.completed:
+            news = not self.completed[-1].marks & HOLE_AFTER
             self.completed[-1].marks |= HOLE_AFTER
         else:
-            self.hole_first = True
+            news, self.hole_first = not self.hole_first, True
+        return news
+
+    def unhole(self) -> None:
+        """The newest hole was none."""
+        if self.completed:
+            self.completed[-1].marks &= ~HOLE_AFTER
+        else:
+            self.hole_first = False
 
     def seed(self, candles: list[Candle], marks: int) -> None:
         """Put candles before the bars that exist; those not older than the first of these are left out."""

@@ -15,7 +15,7 @@ from alphakite.derive.moment import SECOND_US, DeriveSettings, Moment, moment
 from alphakite.derive.rows import At, Counts, Rows
 from alphakite.model import Candle, EquityUpdate
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 """Goes up with every change of state or of a definition: an older checkpoint is then derived anew."""
 
 

@@ -122,9 +122,12 @@ class Instrument(msgspec.Struct):
         if now.open_us <= last_us < now.close_us:
             self._enter_regular(now)
             self.gap.flagged_before, self.vwap.gap = self.vwap.gap, True
-            if (bar := self.bars.forming) is not None and bar.minute_us == last_us - last_us % MINUTE_US:
+            self.bars.roll(last_us - last_us % MINUTE_US)
+            if (bar := self.bars.forming) is not None:
                 self.gap.touched_before = bool(bar.marks & TOUCHED)
                 bar.marks |= TOUCHED
+            else:
+                self.gap.hole_made = self.bars.hole()
         if open_pieces := pieces(last_us, last_us + 1, settings):
             rows.gaps.append(GapRow(self.ticker, open_pieces[0][0], None, reason, None))
 
@@ -254,6 +257,8 @@ class Instrument(msgspec.Struct):
         bar = self.bars.forming
         if not gap.touched_before and bar is not None:
             bar.marks &= ~TOUCHED
+        if gap.hole_made:
+            self.bars.unhole()
 
     def _resolve(self, rows: Rows) -> None:
         """The first complete second after the gap begins: what traded unseen is known now."""

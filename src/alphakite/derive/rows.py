@@ -46,3 +46,5 @@ class Gap(msgspec.Struct):
     flagged_before: bool = True
     """Whether VWAP was flagged before it, and whether the forming bar was touched: restored if no time was lost."""
     touched_before: bool = True
+    hole_made: bool = False
+    """Whether its first minute, so far without a bar, became a hole."""

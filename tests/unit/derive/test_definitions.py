@@ -189,6 +189,21 @@ def test_a_gap_of_no_length_flags_nothing() -> None:
     assert all(row.flags == 0 for row in tape.rows.equity)
 
 
+def test_a_gap_that_begins_before_the_minutes_first_trade_is_flagged() -> None:
+    """Only a quote was seen in the minute: the row's window lacks what the gap may have taken."""
+    tape = begun("09:30:30.000", volume=100, last=601.0)
+    for minute in range(1, 9):
+        tape.send(f"09:{30 + minute}:30.0", last=601.0 + minute, volume=100 + minute, trade=f"09:{30 + minute}:30.0")
+    tape.send("09:39:00.999", bid=600.0)
+    tape.down("09:39:00.999")
+    tape.connect()
+    tape.send("09:39:05.000", last=610.0, volume=150, trade="09:39:04.000")
+    tape.heartbeat("09:39:06.000")
+    row = tape.rows.indicators[-1]
+    assert (row.timestamp_us, row.sma9) == (us("09:39:00"), 605_000_000)
+    assert row.flags == Flag.SMA9_GAP | Flag.VWAP_GAP
+
+
 def test_a_reconnection_after_the_session_is_no_gap() -> None:
     """At 20:00:00 nothing is recorded any more: neither an open row nor one of no length."""
     tape = begun("19:59:59.000")
