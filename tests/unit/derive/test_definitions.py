@@ -204,6 +204,19 @@ def test_a_gap_that_begins_before_the_minutes_first_trade_is_flagged() -> None:
     assert row.flags == Flag.SMA9_GAP | Flag.VWAP_GAP
 
 
+def test_a_short_window_with_a_hole_says_so() -> None:
+    """A minute lost among the session's first nine: SMA9 is NULL for longer, and flagged."""
+    tape = begun("09:30:30.000", volume=100, last=601.0)
+    tape.down("09:30:30.000")
+    tape.connect()
+    tape.send("09:32:00.000", last=602.0, volume=150, trade="09:31:30.000")
+    for minute in range(32, 40):
+        tape.send(f"09:{minute}:30.0", last=600.0 + minute, volume=150 + minute, trade=f"09:{minute}:30.0")
+    tape.heartbeat("09:40:00")
+    found = [(row.sma9 is None, bool(row.flags & Flag.SMA9_GAP)) for row in tape.rows.indicators[-8:]]
+    assert found == [(True, True)] * 7 + [(False, True)]
+
+
 def test_a_reconnection_after_the_session_is_no_gap() -> None:
     """At 20:00:00 nothing is recorded any more: neither an open row nor one of no length."""
     tape = begun("19:59:59.000")

@@ -16,13 +16,13 @@ GAP, SEEDED_FLAG = int(Flag.SMA9_GAP), int(Flag.SMA9_SEEDED)
 
 def sma9(window: list[Bar], hole_first: bool = False) -> tuple[int | None, int]:
     """The mean of nine closes (None if there are fewer) and its flags. `hole_first`: a gap took the first bars."""
-    if len(window) < WINDOW:
-        return None, GAP if hole_first else 0
     total = marks = 0
     for bar in window:
         total += bar.close
         marks |= bar.marks
     flags = GAP if marks & (TOUCHED | HOLE_AFTER) else 0
+    if len(window) < WINDOW:
+        return None, flags or (GAP if hole_first else 0)
     if marks & SEEDED:
         flags |= SEEDED_FLAG
     return ratio(total, WINDOW), flags
