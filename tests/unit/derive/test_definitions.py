@@ -315,7 +315,7 @@ def test_a_gap_in_the_session_counts_its_span_once() -> None:
     tape.heartbeat("09:30:03")
     row = tape.rows.indicators[-1]
     assert row.vwap == round((100 * 600 + 200 * 602 + 100 * 604) / 400 * 1_000_000)
-    assert row.flags == Flag.VWAP_GAP
+    assert row.flags == Flag.VWAP_GAP | Flag.SMA9_GAP
     minute = 0
     while tape.rows.indicators[-1].sma9 is None:
         minute += 1
