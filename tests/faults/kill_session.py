@@ -180,12 +180,15 @@ class Session:
 
     def _kill_database(self) -> None:
         pid_file = self.data / "run" / "postgres.pid"
-        if not pid_file.exists():
-            return
-        try:
-            os.kill(int(pid_file.read_text()), signal.SIGKILL)
-        except (ProcessLookupError, ValueError):
-            return
+        deadline = time.monotonic() + 2.0
+        while True:  # it may just be starting again
+            try:
+                os.kill(int(pid_file.read_text()), signal.SIGKILL)
+                break
+            except (OSError, ValueError):
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(0.01)
         self.outcome.database_kills += 1
         self._say(f"kill of PostgreSQL {self.outcome.database_kills}")
 
