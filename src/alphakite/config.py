@@ -25,6 +25,7 @@ from urllib.parse import unquote, urlsplit
 from alphakite.errors import ConfigError
 
 TICKER = re.compile(r"[A-Z0-9./$-]{1,24}")
+INDICATOR = re.compile(r"[A-Za-z_][\w.]*(?::[A-Za-z_]\w*)?")
 RESERVED = (
     "SUPABASE_URL",
     "SUPABASE_SERVICE_ROLE_KEY",
@@ -70,12 +71,19 @@ class Settings:
     """Without a slash at its end."""
     schwab_app_key: str
     schwab_app_secret: str
+    schwab_callback_url: str
     schwab_token_file: Path
+    index_poll_interval: float
+    """How often an index that does not stream is asked for; 0: never."""
+    indicators: tuple[str, ...]
+    """Names of built-in ones, and MODULE:CLASS."""
     clock: str
     """`system` or `feed`."""
     data_dir: Path
     journal_fsync_interval: float
     journal_segment_mb: float
+    journal_budget_mb: int
+    """Committed segments beyond it are removed, oldest first; 0: never."""
     checkpoint_interval: float
     coalesce_ms: int
     silence_timeout: float
@@ -298,6 +306,21 @@ def _api_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _callback_url(text: str) -> str:
+    parts = urlsplit(text)
+    _ = parts.port
+    if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError
+    return text
+
+
+def _indicators(text: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not all(INDICATOR.fullmatch(name) for name in found):
+        raise ValueError
+    return found
+
+
 def _seconds(default: str, low: float, high: float) -> Spec:
     return Spec(default, f"{low:g} to {high:g} seconds", _number(low, high))
 
@@ -321,11 +344,19 @@ SPECS: dict[str, Spec] = {
     ),
     "SCHWAB_APP_KEY": Spec("", "the app key of the Schwab developer portal", str, secret=True),
     "SCHWAB_APP_SECRET": Spec("", "the app secret of the Schwab developer portal", str, secret=True),
+    "SCHWAB_CALLBACK_URL": Spec(
+        "https://127.0.0.1:8182", "the callback address of the app, letter for letter as in the portal", _callback_url
+    ),
     "SCHWAB_TOKEN_FILE": Spec("token.json", "a file; by default it lies in the data folder", Path),
+    "INDEX_POLL_INTERVAL": Spec("5", "0 (never) to 3600 seconds", _number(0, 3600)),
+    "INDICATORS": Spec(
+        "sma9,vwap", "sma9, vwap and MODULE:CLASS of your own, with commas between", _indicators, attribute="indicators"
+    ),
     "CLOCK": _one_of("system", "system", "feed"),
     "DATA_DIR": Spec("~/.local/share/alphakite", "a folder", Path),
     "JOURNAL_FSYNC_INTERVAL": _seconds("1.0", 0.01, 60),
     "JOURNAL_SEGMENT_MB": Spec("64", "0.01 to 1024 megabytes", _number(0.01, 1024)),
+    "JOURNAL_BUDGET_MB": Spec("4000", "a whole number of megabytes, 0 for no limit", _whole(0, 100_000_000)),
     "CHECKPOINT_INTERVAL": _seconds("30", 0.01, 3600),
     "COALESCE_MS": Spec("20", "a whole number of milliseconds from 0 to 1000", _whole(0, 1000)),
     "SILENCE_TIMEOUT": _seconds("45", 0.1, 600),

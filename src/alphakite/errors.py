@@ -4,7 +4,8 @@
     ├── UsageError        wrong use of a command                        exit 2
     ├── ConfigError       a setting is wrong                            exit 3
     ├── UnavailableError  a part we need is away                        exit 4
-    │   └── TransientError    away for now: retry with back-off; nothing is lost, the journal is the queue
+    │   ├── TransientError    away for now: retry with back-off; nothing is lost, the journal is the queue
+    │   └── SignInError       Schwab wants a new sign-in: a state, not a failure; the recorder waits for it
     ├── RejectedError     this input can never be used: count it, keep it in the journal, go on
     └── FatalError        only a person can mend it                     exit 1
 
@@ -44,6 +45,10 @@ class UnavailableError(AlphakiteError):
 
 class TransientError(UnavailableError):
     """A part we need is away for now."""
+
+
+class SignInError(UnavailableError):
+    """The Schwab sign-in is dead."""
 
 
 class RejectedError(AlphakiteError):

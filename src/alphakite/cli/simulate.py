@@ -58,9 +58,26 @@ def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--on-disconnect", choices=("run", "hold"), default="run", help="does the tape go on alone?")
     how.add_argument("--align", choices=("second", "random"), default="second", help="phase of the conflation windows")
     how.add_argument("--seed", type=int, default=1, help="of the synthetic session, the phase and the losses")
-    how.add_argument("--fault", action="append", default=[], metavar="SPEC", help="comes with a later release")
+    how.add_argument("--days", type=int, default=1, help="so many sessions one after the other (default: 1)")
+    how.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="NAME[=VALUE][@HH:MM[:SS]][xCOUNT]: a fault to play",
+    )
+    how.add_argument(
+        "--switch", action="append", default=[], metavar="NAME=VALUE", help="what is not certain about Schwab, chosen"
+    )
+    how.add_argument("--cap", action="append", default=[], metavar="SERVICE=N", help="most keys of a service")
+    how.add_argument("--token-clock", choices=("tape", "wall"), default="tape", help="what ages tokens (default: tape)")
+    how.add_argument("--access-life", type=int, default=1800, metavar="SECONDS", help="of an access token")
+    how.add_argument("--refresh-life", type=int, default=604_800, metavar="SECONDS", help="of a refresh token")
     serve = parser.add_argument_group("how to be reached")
     serve.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="default: 127.0.0.1:0, a free port")
+    serve.add_argument(
+        "--tls", action="store_true", help="https and wss, and a proxy for clients with fixed host names"
+    )
     serve.add_argument("--env-file", type=Path, help="write the settings that a recorder needs (mode 0600)")
     serve.add_argument("--send-log", type=Path, help="write every frame sent, as JSON lines")
     serve.add_argument("--exit-at-end", action="store_true", help="exit 0 when the session is over")
@@ -90,6 +107,13 @@ def options_from(args: argparse.Namespace) -> SimulatorOptions:
         env_file=args.env_file,
         send_log=args.send_log,
         exit_at_end=args.exit_at_end,
+        access_life_s=args.access_life,
+        refresh_life_s=args.refresh_life,
+        token_clock=args.token_clock,
+        tls=args.tls,
+        days=args.days,
+        caps=tuple(_cap(text) for text in args.cap),
+        switches=tuple(args.switch),
     )
 
 
@@ -124,6 +148,13 @@ async def _serve(options: SimulatorOptions) -> None:
                 await task
     finally:
         await simulator.stop()
+
+
+def _cap(text: str) -> tuple[str, int]:
+    service, _, number = text.partition("=")
+    if not service or not number.isdigit():
+        raise UsageError(f"--cap {text}: not a cap", next_step="use SERVICE=N, as in LEVELONE_OPTIONS=3000")
+    return service, int(number)
 
 
 def _date(text: str | None) -> date | None:

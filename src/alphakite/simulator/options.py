@@ -8,6 +8,8 @@ from datetime import date, time
 from pathlib import Path
 
 from alphakite.errors import UsageError
+from alphakite.simulator.faults import Faults
+from alphakite.simulator.switches import parse_switches
 
 TAPE_KINDS = ("trades", "quotes", "bars")
 LATER_KINDS = ("options", "chain", "journal")
@@ -36,7 +38,11 @@ class SimulatorOptions:
     speed: None is lock-step (`--speed max`), a number is that many times real time
     heartbeat_s: tape seconds between heartbeats, 0 for none but the first
     pong_wait_s: at a numeric speed, how long the last heartbeat's pong is awaited
-    token_life_s: the `expires_in` that the token endpoint tells; tokens stay valid while the simulator lives
+    access_life_s, refresh_life_s, code_life_s: how long a token or a code is good; a code by wall time
+    token_clock: what ages tokens and stamps the token file: `tape` or `wall` (for clients that know no other)
+    tls: serve https and wss, and a CONNECT proxy that leads api.schwabapi.com here
+    days: so many sessions one after the other; the nights and weekends between them pass on the tape
+    caps: (service, most keys) where it differs from the reference's
     """
 
     tapes: tuple[TapeFile, ...] = ()
@@ -56,11 +62,20 @@ class SimulatorOptions:
     exit_at_end: bool = False
     heartbeat_s: int = 10
     pong_wait_s: float = 10.0
-    token_life_s: int = 1800
+    access_life_s: int = 1800
+    refresh_life_s: int = 604_800
+    code_life_s: int = 30
+    token_clock: str = "tape"
+    tls: bool = False
+    days: int = 1
+    caps: tuple[tuple[str, int], ...] = ()
+    switches: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.faults:
-            raise UsageError(f"--fault {self.faults[0]}: comes with a later release", next_step="leave --fault out")
+        Faults(self.faults)
+        parse_switches(self.switches)
+        if not 1 <= self.days <= 30:
+            raise UsageError(f"--days {self.days}: not a number of sessions", next_step="use 1 to 30")
         if self.speed is not None and not 0 < self.speed <= 1_000_000:
             raise UsageError(f"--speed {self.speed}: not a speed", next_step="use a number above 0, or max")
         for symbol in self.symbols:

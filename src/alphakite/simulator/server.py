@@ -36,7 +36,7 @@ class Simulator:
         self.api_url = ""
         self.token_file = Path()
         self._log = SendLog(options.send_log)
-        self._tokens = TokenStore(options.token_life_s)
+        self._tokens = TokenStore(options.access_life_s)
         self._player = Player(Market(programme), options, self._log)
         self._streamer = Streamer(self._player, self._tokens, self._log)
         self._runner: web.AppRunner | None = None
