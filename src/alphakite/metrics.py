@@ -6,11 +6,24 @@ from one start to the next. `write_status` replaces `run/status.json` whole, abo
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 STATUS_FILE = "run/status.json"
+
+
+class SignInStatus(msgspec.Struct, kw_only=True):
+    """The Schwab sign-in as the recorder last saw it. Times are µs since 1970 UTC by the service clock; 0 = unknown."""
+
+    state: str = "unknown"
+    """ok, expiring, auth_required, missing; unknown before the first look."""
+    reason: str = ""
+    login_at_us: int = 0
+    access_expires_us: int = 0
+    refresh_expires_us: int = 0
 
 
 class Status(msgspec.Struct, kw_only=True):
@@ -19,8 +32,12 @@ class Status(msgspec.Struct, kw_only=True):
     schema: int = 1
     pid: int = 0
     state: str = "starting"
-    """starting, connecting, streaming, database_away, stopping, stopped."""
+    """starting, connecting, streaming, auth_required, database_away, stopping, stopped."""
     reason: str = ""
+    capture: str = "connecting"
+    """The socket's side of it: connecting, streaming, auth_required."""
+    database_error: str = ""
+    """Why the database is away; empty: it is not."""
     clock: str = "system"
     now_us: int = 0
     started_wall_us: int = 0
@@ -52,6 +69,38 @@ class Status(msgspec.Struct, kw_only=True):
     open_gaps: list[str] = []
     last_rejection: str = ""
     session_over: bool = False
+    sign_in: SignInStatus = msgspec.field(default_factory=SignInStatus)
+    settings_file: str = ""
+    """Where the recorder read its settings; empty: from no file."""
+    loop_lag_us: int = 0
+    """How much later than asked the event loop last came round."""
+    last_fsync_wall_us: int = 0
+    """When all that was written was last known to be safe; also moved when there was nothing new to write."""
+    journal_bytes: int = 0
+    journal_budget_bytes: int = 0
+    """0: no budget."""
+    journal_days_left: float | None = None
+    """Until the budget, or without one the disk, is full; None: not known yet."""
+    journal_first_seq: int = 0
+    refused: dict[str, int] = {}
+    """Service of Schwab's → subscriptions that it refused."""
+    notices: list[str] = []
+    """What a person should know, in words: `another program took this stream`."""
+    selftest: dict[str, Any] = {}
+    """Fact → value, evidence, state: recorder/selftest.py."""
+
+
+def overall(status: Status) -> str:
+    """One word for the whole. The end is the end; else the database comes before the stream."""
+    if status.state in ("stopping", "stopped"):
+        return status.state
+    return "database_away" if status.database_error else status.capture
+
+
+def service_status(status: Status) -> str:
+    """The word for streaming_metrics: a sign-in that needs a person is said while the stream still lasts, too."""
+    word = overall(status)
+    return "auth_required" if word == "streaming" and status.sign_in.state in ("auth_required", "missing") else word
 
 
 def write_status(data_dir: Path, status: Status) -> None:
@@ -69,3 +118,15 @@ def read_status(data_dir: Path) -> Status | None:
         return msgspec.json.decode((data_dir / STATUS_FILE).read_bytes(), type=Status)
     except (OSError, msgspec.DecodeError):
         return None
+
+
+def lock_held(data_dir: Path) -> bool:
+    """Whether a recorder has this folder: it holds the journal's lock as long as it lives; a pid proves nothing."""
+    try:
+        with (data_dir / "journal" / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

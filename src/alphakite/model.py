@@ -38,6 +38,14 @@ class Flag(enum.IntFlag):
     """equity_data: the cumulative volume fell outside the reset time and was based anew."""
     NO_VOLUME_BASE = 64
     """equity_data: no earlier cumulative volume is known to count from, so that volume is NULL."""
+    POLLED = 128
+    """equity_data: the price comes from asking Schwab's REST, not from the stream."""
+    CUSTOM_GAP = 256
+    """indicator_values: a gap touched this session before, so that a bar is missing or only a part."""
+    CUSTOM_SEEDED = 512
+    """indicator_values: bars of this session, or the last ones before it, come from Schwab's price history."""
+    CUSTOM_FAULT = 1024
+    """indicator_values: the indicator failed in this session; a bar that it failed on is missing in its values."""
 
 
 FLAG_NAMES: dict[int, str] = {
@@ -48,6 +56,10 @@ FLAG_NAMES: dict[int, str] = {
     Flag.VWAP_SEEDED: "seeded:vwap",
     Flag.VOLUME_FELL: "volume_fell",
     Flag.NO_VOLUME_BASE: "no_volume_base",
+    Flag.POLLED: "polled",
+    Flag.CUSTOM_GAP: "gap:custom",
+    Flag.CUSTOM_SEEDED: "seeded:custom",
+    Flag.CUSTOM_FAULT: "fault:custom",
 }
 
 
@@ -69,6 +81,67 @@ class EquityUpdate(msgspec.Struct, gc=False):
     quote_time_ms: int | msgspec.UnsetType | None = msgspec.UNSET
     trade_time_ms: int | msgspec.UnsetType | None = msgspec.UNSET
     regular_trade_time_ms: int | msgspec.UnsetType | None = msgspec.UNSET
+    security_status: str | msgspec.UnsetType | None = msgspec.UNSET
+    """Normal, Halted, Closed, Unknown, as the feed spells them."""
+
+
+class OptionUpdate(msgspec.Struct, gc=False):
+    """The changed fields of one option contract in one message, in the feed's own units; UNSET and None as above.
+
+    Prices in dollars a share, sizes, volume (cumulative) and open interest in contracts, implied volatility in percent
+    points, theta a day, vega a volatility point, times in epoch milliseconds. `contract_type`: C, P. `settlement_type`:
+    P, A. `exercise_type`: A, E.
+    """
+
+    key: str
+    bid: float | msgspec.UnsetType | None = msgspec.UNSET
+    """0 is a value: nobody bids."""
+    ask: float | msgspec.UnsetType | None = msgspec.UNSET
+    last: float | msgspec.UnsetType | None = msgspec.UNSET
+    volume: int | msgspec.UnsetType | None = msgspec.UNSET
+    open_interest: int | msgspec.UnsetType | None = msgspec.UNSET
+    implied_volatility_percent: float | msgspec.UnsetType | None = msgspec.UNSET
+    expiration_year: int | msgspec.UnsetType | None = msgspec.UNSET
+    multiplier: int | msgspec.UnsetType | None = msgspec.UNSET
+    bid_size: int | msgspec.UnsetType | None = msgspec.UNSET
+    ask_size: int | msgspec.UnsetType | None = msgspec.UNSET
+    last_size: int | msgspec.UnsetType | None = msgspec.UNSET
+    strike: float | msgspec.UnsetType | None = msgspec.UNSET
+    contract_type: str | msgspec.UnsetType | None = msgspec.UNSET
+    underlying: str | msgspec.UnsetType | None = msgspec.UNSET
+    expiration_month: int | msgspec.UnsetType | None = msgspec.UNSET
+    expiration_day: int | msgspec.UnsetType | None = msgspec.UNSET
+    delta: float | msgspec.UnsetType | None = msgspec.UNSET
+    gamma: float | msgspec.UnsetType | None = msgspec.UNSET
+    theta: float | msgspec.UnsetType | None = msgspec.UNSET
+    vega: float | msgspec.UnsetType | None = msgspec.UNSET
+    rho: float | msgspec.UnsetType | None = msgspec.UNSET
+    security_status: str | msgspec.UnsetType | None = msgspec.UNSET
+    theoretical: float | msgspec.UnsetType | None = msgspec.UNSET
+    underlying_price: float | msgspec.UnsetType | None = msgspec.UNSET
+    expiration_type: str | msgspec.UnsetType | None = msgspec.UNSET
+    mark: float | msgspec.UnsetType | None = msgspec.UNSET
+    quote_time_ms: int | msgspec.UnsetType | None = msgspec.UNSET
+    trade_time_ms: int | msgspec.UnsetType | None = msgspec.UNSET
+    last_trading_day_ms: int | msgspec.UnsetType | None = msgspec.UNSET
+    settlement_type: str | msgspec.UnsetType | None = msgspec.UNSET
+    root: str | msgspec.UnsetType | None = msgspec.UNSET
+    exercise_type: str | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class ChartBar(msgspec.Struct, frozen=True, gc=False):
+    """One minute bar as the feed publishes it after the minute's end, perhaps more than once: the newest counts.
+
+    Prices × PRICE_SCALE, volume in shares, `minute_us` the minute's start.
+    """
+
+    key: str
+    minute_us: int
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
 
 
 class Candle(msgspec.Struct, frozen=True, gc=False):
@@ -111,11 +184,41 @@ class IndicatorRow(msgspec.Struct, frozen=True, gc=False):
     item: int = 0
 
 
+class IndicatorDefinition(msgspec.Struct, frozen=True):
+    """What one output of a custom indicator means; `digest` is the md5 of all before it, and its identity.
+
+    `name` as in INDICATORS, `output` "value" where there is only one, `parameters` a JSON object.
+    """
+
+    name: str
+    output: str
+    parameters: str
+    input: str
+    session: str
+    seed_rule: str
+    version: str
+    digest: str
+
+
+class IndicatorValueRow(msgspec.Struct, frozen=True, gc=False):
+    """One row of `indicator_values`: one output of a custom indicator, value × INDICATOR_SCALE."""
+
+    ticker: str
+    timestamp_us: int
+    definition: IndicatorDefinition
+    value: int | None
+    flags: int
+    journal_no: int = 0
+    seq: int = 0
+    item: int = 0
+
+
 class GapRow(msgspec.Struct, frozen=True, gc=False):
     """One row of `stream_gaps`, keyed by (ticker, start_us); a later one of the same key replaces it.
 
     `end_us` None: still open. `volume`: what traded unseen, None while or because it is unknown.
-    `reason`: late_start, process_down, socket_down, silence, journal_fault.
+    `reason`: late_start, process_down, socket_down, silence, journal_fault, unsubscribed; and, while it lasts for
+    that, auth_required, evicted, stopped: the newest counts.
     """
 
     ticker: str
@@ -154,9 +257,10 @@ class Batch(msgspec.Struct):
     indicators: list[IndicatorRow] = msgspec.field(default_factory=list)
     gaps: list[GapRow] = msgspec.field(default_factory=list)
     events: list[QualityEvent] = msgspec.field(default_factory=list)
+    values: list[IndicatorValueRow] = msgspec.field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.equity) + len(self.indicators) + len(self.gaps) + len(self.events)
+        return len(self.equity) + len(self.indicators) + len(self.gaps) + len(self.events) + len(self.values)
 
 
 class Metrics(msgspec.Struct, frozen=True):

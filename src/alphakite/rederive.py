@@ -13,6 +13,7 @@ import msgspec
 
 from alphakite.config import Settings
 from alphakite.derive.engine import Engine
+from alphakite.derive.indicators import folders_of, search_in
 from alphakite.errors import UnavailableError, UsageError
 from alphakite.journal.reader import JournalReader, journal_id
 from alphakite.recorder.deriver import Deriver
@@ -60,6 +61,7 @@ async def check(settings: Settings, start: str | None, end: str | None) -> Repor
         span = [datetime.fromisoformat(text) if text else None for text in (start, end)]
     except ValueError as error:
         raise UsageError(f"not a time: {error}", next_step="use RFC 3339, as 2026-11-24T14:30:00Z") from error
+    search_in(folders_of(settings))
     folder = settings.data_dir / "journal"
     identity = journal_id(folder)
     database = Database(settings)
@@ -99,9 +101,9 @@ async def _compare(
             report.last_seq = record.seq
             if len(engine.rows) >= FLUSH_ROWS:
                 rows = engine.take()
-                await comparison.add(rows.equity, rows.indicators, rows.gaps)
+                await comparison.add(rows.equity, rows.indicators, rows.gaps, rows.values)
     rows = engine.take()
-    await comparison.add(rows.equity, rows.indicators, rows.gaps)
+    await comparison.add(rows.equity, rows.indicators, rows.gaps, rows.values)
     for name, count, differences, examples in await comparison.differences(*span):
         report.tables.append(TableReport(name, count, differences))
         report.examples += examples

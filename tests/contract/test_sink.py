@@ -17,7 +17,17 @@ import pytest
 import pytest_asyncio
 
 from alphakite.errors import ConfigError, FatalError, TransientError
-from alphakite.model import Batch, EquityRow, GapRow, IndicatorRow, Metrics, QualityEvent
+from alphakite.model import (
+    Batch,
+    EquityRow,
+    GapRow,
+    IndicatorDefinition,
+    IndicatorRow,
+    IndicatorValueRow,
+    Metrics,
+    QualityEvent,
+)
+from alphakite.store.compare import Comparison
 from alphakite.store.database import transaction_pooled
 from alphakite.store.postgres import PostgresSink
 
@@ -99,6 +109,106 @@ async def test_values_read_as_they_were(sink: PostgresSink, reader: Any) -> None
         None if one is None else format(Decimal(one).scaleb(-6), ".6f") for one in values
     ]
     assert {(row["journal_no"], row["seq"]) for row in rows} == {(1, 2**40)}
+
+
+def definition(name: str, output: str = "value", digest: str = "") -> IndicatorDefinition:
+    digest = digest or f"{name} {output}"
+    return IndicatorDefinition(name, output, '{"length": 21}', "bars", "regular", "candles", "1", digest)
+
+
+EMA, LINE, SIGNAL = definition("ema21"), definition("macd", "line"), definition("macd", "signal")
+
+
+def with_values(after: int, last: int, *, journal: str = JOURNAL) -> Batch:
+    """Three outputs beside each row; the signal is not known."""
+    made = batch(after, last, journal=journal)
+    for row in made.indicators:
+        for one, value in ((EMA, 167_123_456), (LINE, -1), (SIGNAL, None)):
+            made.values.append(IndicatorValueRow("QQQ", row.timestamp_us, one, value, 256))
+    return made
+
+
+async def test_custom_values_beside_the_built_in_ones(sink: PostgresSink, reader: Any, database_url: str) -> None:
+    """One row an output, by definition; `all_indicators` has them in one row. A later sink keeps the ids."""
+    assert await sink.write(with_values(0, 2)) == 0
+    assert await sink.write(batch(2, 3)) == 0
+    rows = await reader.fetch("select * from public.indicator_values order by timestamp, definition_id")
+    assert [(row["name"], row["output"], row["value"], row["definition_id"], row["flags"]) for row in rows[:3]] == [
+        ("ema21", "value", Decimal("167.123456"), 100, "gap:custom"),
+        ("macd", "line", Decimal("-0.000001"), 101, "gap:custom"),
+        ("macd", "signal", None, 102, "gap:custom"),
+    ]
+    assert len(rows) == 6
+    rows = await reader.fetch("select * from public.all_indicators order by timestamp")
+    assert [row["custom"] for row in rows[1:]] == [
+        '{"ema21": 167.123456, "macd.line": -0.000001, "macd.signal": null}',
+        None,
+    ]
+    assert [(row["sma9"], row["flags"]) for row in rows[1:]] == [
+        (Decimal("167.420000"), "seeded:sma9,gap:custom"),
+        (Decimal("167.420000"), "seeded:sma9"),
+    ]
+    again = sink_of(database_url)
+    await again.open(JOURNAL)
+    await again.write(with_values(3, 4))
+    changed = batch(4, 5)
+    changed.values = [IndicatorValueRow("QQQ", START_US, definition("ema21", digest="of another file"), 1, 0)]
+    await again.write(changed)
+    found = await reader.fetch("select id, name, parameters from store.indicator_definitions where id > 99 order by id")
+    assert [(row["id"], row["name"]) for row in found] == [(100, "ema21"), (101, "macd"), (102, "macd"), (103, "ema21")]
+    assert found[0]["parameters"] == '{"length": 21}'
+    await again.close()
+
+
+async def test_custom_values_where_journals_overlap(sink: PostgresSink, reader: Any, database_url: str) -> None:
+    """The first row stays, as with every other table."""
+    await sink.write(with_values(0, 2))
+    other_id = str(uuid.uuid4())
+    other = sink_of(database_url)
+    await other.open(other_id)
+    second = with_values(0, 3, journal=other_id)
+    assert await other.write(second) == 2 * (1 + 1 + 3)
+    assert await reader.fetchval("select count(*) from public.indicator_values") == 9
+    await other.close()
+
+
+async def test_custom_values_are_compared(sink: PostgresSink, reader: Any) -> None:
+    """Derived again: equal, or told; what an older definition made is not judged."""
+    older = with_values(0, 2)
+    older.values = [IndicatorValueRow("QQQ", START_US + 1_000_000, definition("ema21", digest="older"), 1, 0)]
+    await sink.write(older)
+    await sink.write(with_values(2, 6))
+    for changed, differences in ((0, 0), (1, 1)):
+        comparison = Comparison(reader, sink.journal_no)
+        await comparison.prepare()
+        derived = with_values(0, 6)
+        unchanged = [row for row in derived.values if row.timestamp_us > START_US + 2_000_000]
+        if changed:
+            unchanged[0] = IndicatorValueRow("QQQ", unchanged[0].timestamp_us, EMA, 7, 256)
+        await comparison.add(derived.equity, derived.indicators, [], unchanged)
+        found = {name: (rows, count) for name, rows, count, _ in await comparison.differences(None, None)}
+        assert found["indicator_values"] == (12, differences)
+        assert found["equity_data"] == (6, 0)
+        for name in found:
+            await reader.execute(f"drop table again_{name}")
+
+
+async def test_two_sinks_meet_a_new_definition(database_url: str, reader: Any) -> None:
+    """At the same time: one id."""
+    sinks = [sink_of(database_url) for _ in range(4)]
+    journals = [str(uuid.uuid4()) for _ in sinks]
+    for one, journal in zip(sinks, journals, strict=True):
+        await one.open(journal)
+    batches = []
+    for at, journal in enumerate(journals):
+        made = Batch(journal, 0, 1, START_US)
+        made.values = [IndicatorValueRow(f"T{at}", START_US, EMA, at, 0)]
+        batches.append(made)
+    await asyncio.gather(*(one.write(made) for one, made in zip(sinks, batches, strict=True)))
+    assert await reader.fetchval("select array_agg(id) from store.indicator_definitions where name = 'ema21'") == [100]
+    assert await reader.fetchval("select count(*) from public.indicator_values where name = 'ema21'") == 4
+    for one in sinks:
+        await one.close()
 
 
 async def test_gaps_and_events(sink: PostgresSink, reader: Any) -> None:

@@ -175,7 +175,7 @@ async def test_images_deltas_and_end(tmp_path: Path) -> None:
         await simulator.wait_ended()
     t0 = ms("04:00")
     head = '{"data":[{"service":"LEVELONE_EQUITIES", "timestamp":%d,"command":"SUBS","content":[{"key":"SPY",%s}]}]}'
-    meta = '"delayed":false,"assetMainType":"EQUITY","assetSubType":"ETF","cusip":"46090E103"'
+    meta = '"delayed":false,"assetMainType":"EQUITY","assetSubType":"ETF","cusip":"78462F103"'
     frames = client.data()
     assert frames[0] == head % (t0, meta + ',"8":0,"10":0,"17":0')
     assert frames[1] == head % (t0 + 1999, f'"1":166.49,"3":166.5,"8":100,"9":100,"35":{t0 + 1100}')
@@ -309,7 +309,7 @@ async def test_run_loses_seeded_seconds(tmp_path: Path) -> None:
 
 async def test_codes(tmp_path: Path) -> None:
     """Each refusal has its code; a second LOGIN evicts the first connection."""
-    async with playing(tapes=tape(tmp_path, *TAPE)) as (_, client_of):
+    async with playing(tapes=tape(tmp_path, *TAPE), switches=("early-command=stays",)) as (_, client_of):
         client = client_of()
         await client.connect()
         early = await client.command("LEVELONE_EQUITIES", "SUBS", keys="SPY", fields="0,3")
@@ -321,7 +321,7 @@ async def test_codes(tmp_path: Path) -> None:
             assert json.loads(client.frames[-1])["response"][0]["content"]["code"] == 21
         granted = await client.command("ADMIN", "LOGIN", Authorization=client.token)
         assert granted["content"] == {"code": 0, "msg": "server=s0sim-1;status=NP"}
-        assert (await client.command("LEVELONE_OPTIONS", "SUBS", keys="X", fields="0"))["content"]["code"] == 11
+        assert (await client.command("TIMESALE_EQUITY", "SUBS", keys="X", fields="0"))["content"]["code"] == 11
         assert (await client.command("LEVELONE_EQUITIES", "SUBS", keys="SPY"))["content"]["code"] == 21
         assert (await client.command("LEVELONE_EQUITIES", "BUY", keys="SPY"))["content"]["code"] == 21
         second = client_of()
@@ -352,7 +352,7 @@ async def test_sign_in(tmp_path: Path) -> None:
         for path in (env_file, Path(env["SCHWAB_TOKEN_FILE"])):
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
         saved = json.loads(Path(env["SCHWAB_TOKEN_FILE"]).read_text())
-        assert abs(saved["creation_timestamp"] - time.time()) < 60
+        assert saved["creation_timestamp"] == ms("10:15") // 1000
         assert saved["token"]["expires_at"] == saved["creation_timestamp"] + 1800
         client = client_of()
         url = env["SCHWAB_API_URL"] + "/v1/oauth/token"

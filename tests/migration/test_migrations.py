@@ -35,7 +35,7 @@ async def test_every_file_may_run_twice(connection: Any) -> None:
     assert await connection.fetchval("select count(*) from public.equity_data") == 1
 
 
-@pytest.mark.parametrize("applied", [0, 1, 3])
+@pytest.mark.parametrize("applied", [0, 1, 3, 4])
 async def test_an_older_schema_is_refused_and_then_mended(connection: Any, applied: int) -> None:
     """The service does not start on a schema older than it needs, says how to migrate, and can be migrated."""
     for one in migrate.migrations()[:applied]:
@@ -104,11 +104,16 @@ async def test_supabase_roles(connection: Any) -> None:
         await connection.execute("set role anon")
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.fetch("select * from public.equity_data")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.fetch("select * from public.all_indicators")
         await connection.execute("set role authenticated")
         assert await connection.fetchval("select count(*) from public.equity_data") == 1
+        assert await connection.fetchval("select count(*) from public.all_indicators") == 0
         assert (await connection.fetchrow("select * from public.get_streaming_health('QQQ')"))["last_data_at"]
         for refused in (
             "select public.cleanup_old_equity_data()",
+            "select public.cleanup_old_indicator_values()",
+            "select store.definition_id('x', 'value', '{}', 'bars', 'regular', 'none', '1', 'hash')",
             "select public.refresh_equity_data_stats()",
             "delete from store.equity_data",
         ):
@@ -118,6 +123,12 @@ async def test_supabase_roles(connection: Any) -> None:
         await connection.execute("select public.refresh_equity_data_stats()")
         assert await connection.fetchval("select rows from public.equity_data_stats") == 1
         assert await connection.fetchval("select public.cleanup_old_equity_data()") == 0
+        define = "select store.definition_id('x', 'value', '{}', 'bars', 'regular', 'none', '1', 'hash')"
+        assert [await connection.fetchval(define) for _ in range(2)] == [100, 100]
+        await connection.execute(
+            "insert into store.indicator_values (ticker, timestamp, definition_id, value) values ('QQQ', now(), 100, 1)"
+        )
+        assert await connection.fetchval("select public.cleanup_old_indicator_values(0)") == 1
     finally:
         await connection.execute("reset role")
         for role in ROLES:
@@ -160,6 +171,8 @@ async def test_documented_columns_come_first(connection: Any) -> None:
     for table, columns in {
         "equity_data": ["ticker", "timestamp", "price", "volume"],
         "indicators": ["ticker", "timestamp", "sma9", "vwap"],
+        "indicator_values": ["ticker", "timestamp", "name", "output", "value", "flags"],
+        "all_indicators": ["ticker", "timestamp", "sma9", "vwap", "custom", "flags"],
         "streaming_metrics": ["timestamp", "records_processed", "error_count", "service_status"],
         "stream_gaps": ["ticker", "start_at", "end_at", "reason", "volume"],
     }.items():

@@ -105,6 +105,56 @@ def test_wall_time_holds_across_the_change_of_clocks() -> None:
     assert exchange_time(monday.extended_open_us) == "2026-03-09 04:00:00"
 
 
+@pytest.mark.parametrize(
+    ("day", "opens", "reset", "regular", "closes", "ends"),
+    [  # each in UTC: 04:00, 07:28, 09:30, 16:00 or 13:00, 20:00 of New York
+        ("2027-03-12", "12 09:00", "12 12:28", "12 14:30", "12 21:00", "13 01:00"),  # the Friday before summer time
+        ("2027-03-15", "15 08:00", "15 11:28", "15 13:30", "15 20:00", "16 00:00"),
+        ("2026-10-30", "30 08:00", "30 11:28", "30 13:30", "30 20:00", "31 00:00"),
+        ("2026-11-02", "02 09:00", "02 12:28", "02 14:30", "02 21:00", "03 01:00"),  # the Monday after summer time
+        ("2026-11-27", "27 09:00", "27 12:28", "27 14:30", "27 18:00", "28 01:00"),  # a half-day in winter
+        ("2028-07-03", "03 08:00", "03 11:28", "03 13:30", "03 17:00", "04 00:00"),  # one in summer
+        ("2028-02-29", "29 09:00", "29 12:28", "29 14:30", "29 21:00", "01 01:00"),
+    ],
+)
+def test_the_bounds_of_a_session_in_utc(day: str, opens: str, reset: str, regular: str, closes: str, ends: str) -> None:
+    """By zone data, never by an offset; half-days close at 13:00 and are recorded until 20:00 all the same."""
+    session = session_on(date.fromisoformat(day))
+    assert session is not None
+    found = (
+        session.extended_open_us,
+        session.volume_reset_us,
+        session.regular_open_us,
+        session.regular_close_us,
+        session.extended_close_us,
+    )
+    assert [f"{datetime.fromtimestamp(us / 1e6, UTC):%d %H:%M}" for us in found] == [
+        opens,
+        reset,
+        regular,
+        closes,
+        ends,
+    ]
+
+
+@pytest.mark.parametrize(("sunday", "hours"), [(date(2027, 3, 14), 23), (date(2026, 11, 1), 25)])
+def test_a_day_with_a_change_of_clocks_keeps_its_date(sunday: date, hours: int) -> None:
+    """23 and 25 hours belong to it, and none of them to a session."""
+    start = at(sunday, 0)
+    inside = [start + hour * 3_600_000_000 for hour in range(hours)]
+    assert {exchange_date(ts_us) for ts_us in inside} == {sunday}
+    assert exchange_date(start + hours * 3_600_000_000) == sunday + timedelta(1)
+    assert all(session_at(ts_us) is None for ts_us in inside)
+
+
+def test_the_year_ends() -> None:
+    """From the last session of 2025 to the first of 2026; the volume epoch stays the old year's until 07:28."""
+    assert next_session(date(2025, 12, 31)).date == date(2026, 1, 2)
+    assert previous_session(date(2026, 1, 2)).date == date(2025, 12, 31)
+    assert volume_epoch(at(date(2026, 1, 2), 7, 27)) == at(date(2025, 12, 31), 7, 28)
+    assert next_session(date(2026, 12, 31)).date == date(2027, 1, 4)
+
+
 def test_session_at_is_open_at_its_end() -> None:
     """[04:00, 20:00): the first second belongs to it, the last moment does not."""
     day = date(2026, 11, 24)

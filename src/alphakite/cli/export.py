@@ -29,6 +29,8 @@ class Exported:
 TABLES = {
     "equity_data": Exported(("ticker", "timestamp", "journal_no", "seq", "item")),
     "indicators": Exported(("ticker", "timestamp", "journal_no", "seq", "item")),
+    "indicator_values": Exported(("ticker", "timestamp", "journal_no", "seq", "item", "definition_id")),
+    "all_indicators": Exported(("ticker", "timestamp", "journal_no", "seq", "item")),
     "option_prices": Exported(("option_symbol", "timestamp")),
     "streaming_metrics": Exported(("timestamp", "id"), by_ticker=False),
     "equity_data_stats": Exported(("ticker", "date"), time="date"),

@@ -1,14 +1,26 @@
-"""`alphakite health`: is fresh data arriving, for each ticker; asked of the database, from anywhere."""
+"""`alphakite health`: is fresh data arriving, for each ticker; asked of the database, from anywhere.
+
+`--live` asks only the data folder, for Docker and systemd: does the loop turn, is the journal written. It loads no
+database driver and answers in a few tenths of a second.
+"""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
+import time
 from typing import Any
 
+import msgspec
+
+from alphakite import health
 from alphakite.config import Settings, load
-from alphakite.store.database import Database
+from alphakite.errors import UnavailableError
+from alphakite.metrics import Status, lock_held, read_status
+
+HEALTHY = ("healthy", "closed")
+"""A closed market is a state, not a failure."""
+AWAY = 4
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -17,47 +29,124 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--data", metavar="DIR", help="the data folder")
     parser.add_argument("--env-file", metavar="FILE", help="read settings from FILE")
     parser.add_argument("--ticker", metavar="T", help="this ticker only")
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="only whether the recorder of the data folder lives; asks no database (for Docker and systemd)",
+    )
     parser.add_argument("--json", action="store_true", help="machine-readable output")
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 healthy, 1 not."""
+    """0 healthy (--live: live), 1 not, 4 the database is away."""
     settings = load(args)
+    status, verdict = look(settings)
+    document: dict[str, Any] = {"schema": 1, **msgspec.to_builtins(verdict)}
+    if args.live:
+        if args.json:
+            print(json.dumps(document))
+        else:
+            print(_line("recorder", verdict.state if verdict.live else "not live", verdict))
+        return 0 if verdict.live else 1
     tickers = (args.ticker.upper(),) if args.ticker else settings.tickers
-    rows = asyncio.run(_ask(settings, tickers))
-    healthy = all(row["status"] in HEALTHY for row in rows)
+    away: UnavailableError | None = None
+    rows: list[dict[str, Any]] = []
+    try:
+        rows = ask_database(settings, tickers)
+    except UnavailableError as error:
+        away = error
+    healthy = away is None and all(row["status"] in HEALTHY for row in rows)
+    parts = _parts(settings, status, verdict, away)
     if args.json:
-        print(json.dumps({"schema": 1, "healthy": healthy, "tickers": rows}))
+        print(json.dumps({**document, "healthy": healthy, "tickers": rows, "parts": parts}))
     else:
         for row in rows:
-            age = "never" if row["data_age_seconds"] is None else f"{row['data_age_seconds']:.0f} s ago"
-            print(
-                f"{row['ticker']:8} {row['status']:10} last row {age},"
-                f" {row['records_last_hour']} rows in the last hour,"
-                f" session {row['session_state']}, {row['open_gaps']} open gaps"
-            )
+            print(_ticker_line(row))
+        for name, part in parts.items():
+            print(f"{name:10} {part['state']:14} {part['detail']}".rstrip())
+        if verdict.next_step and status is not None:
+            print(f"next: {verdict.next_step}")
+    if away is not None:
+        raise away
     return 0 if healthy else 1
 
 
-HEALTHY = ("healthy", "closed")
-"""A closed market is a state, not a failure."""
+def look(settings: Settings) -> tuple[Status | None, health.Health]:
+    """What the recorder of the data folder says, and what to think of it."""
+    status = read_status(settings.data_dir)
+    verdict = health.judge(
+        status,
+        lock_held=lock_held(settings.data_dir),
+        now_wall_us=time.time_ns() // 1000,
+        fsync_interval_s=settings.journal_fsync_interval,
+        any_hour=settings.skip_market_hours,
+    )
+    return status, verdict
 
 
-async def _ask(settings: Settings, tickers: tuple[str, ...]) -> list[dict[str, Any]]:
-    database = Database(settings)
-    try:
-        connection = await database.connect(start=True)
+def ask_database(settings: Settings, tickers: tuple[str, ...]) -> list[dict[str, Any]]:
+    """One row of get_streaming_health for each ticker. Raises UnavailableError, ConfigError."""
+    import asyncio
+
+    from alphakite.store.database import Database
+
+    async def ask() -> list[dict[str, Any]]:
+        database = Database(settings)
         try:
-            rows = []
-            for ticker in tickers:
-                row = dict(await connection.fetchrow("select * from public.get_streaming_health($1)", ticker))
-                last = row["last_data_at"]
-                row["last_data_at"] = last.isoformat().replace("+00:00", "Z") if last is not None else None
-                for name in ("data_age_seconds", "error_rate_percent"):
-                    row[name] = float(row[name]) if row[name] is not None else None
-                rows.append(row)
-            return rows
+            connection = await database.connect(start=True)
+            try:
+                return [
+                    _row(await connection.fetchrow("select * from public.get_streaming_health($1)", ticker))
+                    for ticker in tickers
+                ]
+            finally:
+                await connection.close()
         finally:
-            await connection.close()
-    finally:
-        await database.close()
+            await database.close()
+
+    return asyncio.run(ask())
+
+
+def _row(found: Any) -> dict[str, Any]:
+    row = dict(found)
+    last = row["last_data_at"]
+    row["last_data_at"] = last.isoformat().replace("+00:00", "Z") if last is not None else None
+    for name in ("data_age_seconds", "error_rate_percent"):
+        row[name] = float(row[name]) if row[name] is not None else None
+    return row
+
+
+def _parts(
+    settings: Settings, status: Status | None, verdict: health.Health, away: UnavailableError | None
+) -> dict[str, dict[str, str]]:
+    """A line for each part: recorder, sign-in, journal, database."""
+    kind = "DATABASE_URL" if settings.database_url else "embedded"
+    parts = {"database": {"state": "away" if away else "ok", "detail": str(away) if away else kind}}
+    if status is None:
+        detail = f"no recorder has written to {settings.data_dir}"
+        return {"recorder": {"state": "not_here", "detail": detail}} | parts
+    sign_in = status.sign_in
+    age = (time.time_ns() // 1000 - status.last_fsync_wall_us) / 1e6 if status.last_fsync_wall_us else None
+    safe = "" if age is None or not verdict.live else f", last made safe {max(0.0, age):.1f} s ago"
+    return {
+        "recorder": {"state": verdict.state, "detail": "; ".join(verdict.reasons)},
+        "sign-in": {"state": sign_in.state, "detail": sign_in.reason},
+        "journal": {
+            "state": "written" if verdict.live else "at_rest" if verdict.state in ("stopped", "dead") else "unknown",
+            "detail": f"{status.appended} records{safe}",
+        },
+    } | parts
+
+
+def _ticker_line(row: dict[str, Any]) -> str:
+    age = "never" if row["data_age_seconds"] is None else f"{row['data_age_seconds']:.0f} s ago"
+    return (
+        f"{row['ticker']:8} {row['status']:10} last row {age},"
+        f" {row['records_last_hour']} rows in the last hour,"
+        f" session {row['session_state']}, {row['open_gaps']} open gaps"
+    )
+
+
+def _line(name: str, state: str, verdict: health.Health) -> str:
+    words = [f"{name} {state}", *verdict.reasons]
+    return "; ".join(words) + (f"\nnext: {verdict.next_step}" if verdict.next_step else "")

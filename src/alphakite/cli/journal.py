@@ -55,7 +55,7 @@ def verify(identity: str, reader: journal_reader.JournalReader, *, as_json: bool
     by_kind: dict[str, int] = {}
     for record in reader:
         first = first or record.seq
-        holes += last > 0 and record.seq != last + 1
+        holes += last > 0 and record.seq != last + 1 and record.seq not in reader.resumed
         last = record.seq
         records += 1
         by_kind[kind_name(record.kind)] = by_kind.get(kind_name(record.kind), 0) + 1

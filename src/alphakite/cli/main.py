@@ -17,8 +17,11 @@ from alphakite.errors import AlphakiteError, UnavailableError
 
 COMMANDS: dict[str, str] = {
     "demo": "record from the local Schwab, with a live view; no account needed",
+    "init": "ask for what is missing, write the settings file, sign in",
     "run": "record until told to stop",
+    "auth": "sign in at Schwab, once a week; see how the sign-in stands; import one",
     "simulate": "the local Schwab: play a tape or a synthetic session over Schwab's protocol",
+    "tickers": "what is recorded; add and remove without a restart",
     "status": "what the recorder is doing: counts, gaps, database",
     "health": "whether fresh data is arriving, for people and monitors",
     "sql": "run one query on the database",
@@ -28,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "rederive": "derive again from the journal and compare with the tables",
     "db": "start, stop or locate the database",
     "migrate": "bring the database's schema up to date",
+    "support": "write one file for a bug report, without secrets",
     "config": "every setting, its value and where it comes from",
 }
 """Command → one line of help. The command's module in this folder has the same name."""

@@ -29,4 +29,4 @@ def run(args: argparse.Namespace) -> int:
     log.redact(*settings.secrets())
     from alphakite import service
 
-    return service.run(settings, until_close=args.until_close)
+    return service.run(settings, until_close=args.until_close, reload=lambda: load(args))

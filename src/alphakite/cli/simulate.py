@@ -14,6 +14,7 @@ from pathlib import Path
 import uvloop
 
 from alphakite.errors import UsageError
+from alphakite.simulator.oauth import DEFAULT_CALLBACK
 from alphakite.simulator.options import SimulatorOptions, parse_tape
 from alphakite.simulator.programme import make_programme
 from alphakite.simulator.report import TABLES, write_truth
@@ -73,6 +74,14 @@ def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--token-clock", choices=("tape", "wall"), default="tape", help="what ages tokens (default: tape)")
     how.add_argument("--access-life", type=int, default=1800, metavar="SECONDS", help="of an access token")
     how.add_argument("--refresh-life", type=int, default=604_800, metavar="SECONDS", help="of a refresh token")
+    how.add_argument("--code-life", type=int, default=30, metavar="SECONDS", help="of a sign-in code, by wall time")
+    how.add_argument(
+        "--callback",
+        action="append",
+        default=[],
+        metavar="URL",
+        help=f"a registered redirect address, may be repeated (default: {DEFAULT_CALLBACK})",
+    )
     serve = parser.add_argument_group("how to be reached")
     serve.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="default: 127.0.0.1:0, a free port")
     serve.add_argument(
@@ -109,7 +118,9 @@ def options_from(args: argparse.Namespace) -> SimulatorOptions:
         exit_at_end=args.exit_at_end,
         access_life_s=args.access_life,
         refresh_life_s=args.refresh_life,
+        code_life_s=args.code_life,
         token_clock=args.token_clock,
+        callbacks=tuple(args.callback) or (DEFAULT_CALLBACK,),
         tls=args.tls,
         days=args.days,
         caps=tuple(_cap(text) for text in args.cap),

@@ -16,15 +16,18 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from alphakite import health
 from alphakite.config import Settings, load
 from alphakite.errors import AlphakiteError
-from alphakite.metrics import Status, read_status
+from alphakite.metrics import Status, lock_held, read_status
 from alphakite.sessions import exchange_time
 from alphakite.store.database import Database
 from alphakite.store.faults import DATABASE_ERRORS
 
-STALE_S = 5.0
 WATCH_INTERVAL_S = 1.0
+DISK_WARNING_DAYS = 7.0
+OVER_BUDGET = 1.25
+"""A segment or two beyond the budget are no sign of anything."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -68,7 +71,7 @@ def watch(settings: Settings, *, as_json: bool) -> None:
 def collect(settings: Settings) -> dict[str, Any]:
     """Everything `status --json` shows: the recorder's own words, whether it lives, what the database says."""
     status = read_status(settings.data_dir) or Status(state="never_started")
-    alive = _alive(settings.data_dir, status)
+    alive = is_alive(settings.data_dir)
     found: dict[str, Any] = msgspec.to_builtins(status)
     if not alive and status.state not in ("never_started", "stopped"):
         found["state"] = "dead"
@@ -101,7 +104,15 @@ def collect(settings: Settings) -> dict[str, Any]:
             "lag": status.appended - status.committed,
         },
     }
-    found["sign_in"] = {"token_file": settings.schwab_token_file.exists()}
+    verdict = health.judge(
+        status if status.pid else None,
+        lock_held=alive,
+        now_wall_us=time.time_ns() // 1000,
+        fsync_interval_s=settings.journal_fsync_interval,
+        any_hour=settings.skip_market_hours,
+    )
+    found["health"] = msgspec.to_builtins(verdict)
+    found["sign_in"]["token_file"] = settings.schwab_token_file.exists()
     try:
         found["database"] = asyncio.run(_database(settings))
     except (AlphakiteError, *DATABASE_ERRORS) as error:
@@ -132,18 +143,9 @@ async def _database(settings: Settings) -> dict[str, Any]:
         await database.close()
 
 
-def _alive(data_dir: Path, status: Status) -> bool:
-    """A recorder holds the journal's lock as long as it lives; its pid alone would prove nothing."""
-    import fcntl
-
-    try:
-        with (data_dir / "journal" / "lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
+def is_alive(data_dir: Path) -> bool:
+    """Whether a recorder has this folder."""
+    return lock_held(data_dir)
 
 
 def one_line(status: dict[str, Any]) -> str:
@@ -160,17 +162,27 @@ def view(found: dict[str, Any]) -> Group:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", min_width=14)
     table.add_column()
+    for name, value in rows(found):
+        table.add_row(name, value)
+    return Group(table, *(Text(f"! {problem}", style="bold red") for problem in problems(found)))
+
+
+def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and words of each line."""
     records, frames, updates = (found["conservation"][name] for name in ("records", "frames", "updates"))
     database = found["database"]
-    for name, value in (
+    lines = [
         ("recorder", f"{found['state']}" + (f" (pid {found['pid']})" if found["alive"] else "")),
+        ("settings", found["settings_file"]),
         ("tickers", ", ".join(found["tickers"])),
         ("time", f"{exchange_time(found['now_us'])} exchange time, clock {found['clock']}"),
+        ("sign-in", sign_in_words(found["sign_in"], token_now_us(found))),
         ("connection", f"number {found['conn']}, {found['reconnects']} ended"),
         (
             "journal",
             f"{records['appended']:,} appended, {records['fsynced']:,} fsynced, {records['committed']:,} committed",
         ),
+        ("", journal_words(found)),
         ("frames", f"{frames['received']:,} = {frames['decoded']:,} decoded + {frames['rejected']:,} rejected"),
         (
             "updates",
@@ -184,9 +196,67 @@ def view(found: dict[str, Any]) -> Group:
             if database.get("reachable")
             else f"not reachable: {database.get('error', '')}",
         ),
-    ):
-        table.add_row(name, value)
-    return Group(table, *(Text(f"! {problem}", style="bold red") for problem in problems(found)))
+        *fact_lines(found["selftest"]),
+    ]
+    return [(name, value) for name, value in lines if value]
+
+
+def token_now_us(found: dict[str, Any]) -> int:
+    """The time by which tokens age: the stream's under CLOCK=feed, else this machine's."""
+    return int(found["now_us"]) if found["clock"] == "feed" else time.time_ns() // 1000
+
+
+def sign_in_words(sign_in: dict[str, Any], now_us: int) -> str:
+    """The state and both clocks: the login of seven days and the access token of half an hour."""
+    words = [sign_in["state"].replace("_", " ")]
+    if sign_in["login_at_us"]:
+        words.append(f"signed in {exchange_time(sign_in['login_at_us'])} exchange time")
+    for name, until_us in (("login", sign_in["refresh_expires_us"]), ("access token", sign_in["access_expires_us"])):
+        if until_us > now_us:
+            words.append(f"{name} good for {span_words((until_us - now_us) / 1e6)}")
+        elif until_us:
+            words.append(f"{name} ended {span_words((now_us - until_us) / 1e6)} ago")
+    return ", ".join(words)
+
+
+def span_words(seconds: float) -> str:
+    """`6 d 4 h`, `3 h 12 min`, `25 min`, `40 s`."""
+    whole = int(seconds)
+    if whole >= 86_400:
+        return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 60} min" if whole >= 60 else f"{whole} s"
+
+
+def journal_words(found: dict[str, Any]) -> str:
+    """Size, budget, and when it is full."""
+    if not found["journal_bytes"]:
+        return ""
+    words = [f"{found['journal_bytes'] / 1e6:,.1f} MB"]
+    if found["journal_first_seq"] > 1:
+        words.append(f"begins at record {found['journal_first_seq']:,}, earlier ones were removed")
+    budget, days = found["journal_budget_bytes"], found["journal_days_left"]
+    words.append(f"budget {budget / 1e6:,.0f} MB" if budget else "no budget")
+    if days is not None and days < 0.05:
+        words.append("full: the oldest are removed once they are committed" if budget else "the disk is full")
+    else:
+        where = "budget" if budget else "disk"
+        words.append(f"{where} full in {days:,.1f} days" if days is not None else "days until full not known yet")
+    return ", ".join(words)
+
+
+def fact_lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """What was observed of Schwab; a fact of which nothing was seen yet is only counted."""
+    if not facts:
+        return []
+    settled = sum(fact.get("state") == "settled" for fact in facts.values())
+    seen = [
+        (f"  {name}", f"{fact.get('value') or 'not known yet'} ({fact['evidence']})")
+        for name, fact in facts.items()
+        if fact.get("evidence")
+    ]
+    return [("self-test", f"{settled} of {len(facts)} facts about Schwab are known"), *seen]
 
 
 def problems(found: dict[str, Any]) -> list[str]:
@@ -196,13 +266,44 @@ def problems(found: dict[str, Any]) -> list[str]:
         said.append("no recorder has written to this folder yet: start one with `alphakite run` or `alphakite demo`")
     if found["state"] == "dead":
         said.append("the recorder is gone without having stopped: start it again, it goes on where it was")
+    if found["health"]["state"] == "stuck":
+        said.append(f"{'; '.join(found['health']['reasons'])}: {found['health']['next_step']}")
     if found["state"] == "database_away":
         said.append(f"the database is away, the journal keeps everything: {found['reason']}")
+    said += sign_in_problems(found)
     if found["open_gaps"]:
         said.append(f"nothing is being received for {', '.join(found['open_gaps'])}")
+    for service, count in found["refused"].items():
+        said.append(
+            f"Schwab refused {count} of {service}: look at the log for the codes, record fewer or other tickers"
+        )
+    said += found["notices"]
+    days, budget = found["journal_days_left"], found["journal_budget_bytes"]
+    if budget and found["journal_bytes"] > OVER_BUDGET * budget:
+        lag = found["conservation"]["records"]["lag"]
+        said.append(f"the journal is over its budget, {lag:,} records are not committed: see to the database")
+    if not budget and days is not None and days < DISK_WARNING_DAYS:
+        said.append(f"the disk is full in {days:.1f} days: set JOURNAL_BUDGET_MB or free space")
     if found["rejected"]:
-        said.append(f"{found['rejected']} rejected; the newest: {found['last_rejection'] or 'see the journal'}")
+        said.append(
+            f"{found['rejected']} rejected; the newest: {found['last_rejection'] or 'see the journal'}:"
+            " it stays in the journal, please report it"
+        )
     for part in ("frames", "updates"):
         if found["conservation"][part]["difference"]:
             said.append(f"{part} do not add up by {found['conservation'][part]['difference']}: please report this")
     return said
+
+
+def sign_in_problems(found: dict[str, Any]) -> list[str]:
+    """A sign-in that is missing, dead or ends soon, of a recorder that runs."""
+    sign_in, why = found["sign_in"], found["sign_in"]["reason"]
+    if not found["alive"]:
+        return []
+    if sign_in["state"] in ("auth_required", "missing") or found["state"] == "auth_required":
+        dead = "there is no sign-in yet" if sign_in["state"] == "missing" else "Schwab wants a new sign-in"
+        return [f"{dead}{f' ({why})' if why else ''}: {health.SIGN_IN_STEP}"]
+    if sign_in["state"] == "expiring":
+        left_s = (sign_in["refresh_expires_us"] - token_now_us(found)) / 1e6
+        return [f"the sign-in ends in {span_words(max(0.0, left_s))}: renew it before, alphakite auth"]
+    return []

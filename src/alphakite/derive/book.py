@@ -52,6 +52,11 @@ class Book(msgspec.Struct):
         for name in FIELDS:
             setattr(self, name, None)
 
+    def is_older(self, update: EquityUpdate) -> bool:
+        """Whether this message tells of a later quote or trade than any before."""
+        quoted, traded = update.quote_time_ms or 0, update.trade_time_ms or 0
+        return quoted > (self.quote_time_ms or 0) or traded > (self.trade_time_ms or 0)
+
     def merge(self, update: EquityUpdate) -> int:
         """Take over the changed fields; the mask of those the message named."""
         mask = 0

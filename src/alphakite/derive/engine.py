@@ -10,13 +10,21 @@ from __future__ import annotations
 import msgspec
 
 from alphakite.derive.gaps import JOURNAL_FAULT, PROCESS_DOWN
-from alphakite.derive.instrument import Instrument
+from alphakite.derive.instrument import POLLED, Instrument
 from alphakite.derive.moment import SECOND_US, DeriveSettings, Moment, moment
 from alphakite.derive.rows import At, Counts, Rows
 from alphakite.model import Candle, EquityUpdate
 
-STATE_VERSION = 3
+STATE_VERSION = 4
 """Goes up with every change of state or of a definition: an older checkpoint is then derived anew."""
+
+
+class Polled(msgspec.Struct):
+    """Quotes that were asked for while the stream was quiet: they count when its next frame shows that it is alive."""
+
+    seq: int
+    ts_us: int
+    updates: list[EquityUpdate]
 
 
 class State(msgspec.Struct):
@@ -30,7 +38,12 @@ class State(msgspec.Struct):
     last_us: int = 0
     journal_no: int = 0
     instruments: dict[str, Instrument] = {}
+    retired: dict[str, Instrument] = {}
+    """Tickers that were removed; kept for the case that they come back within the session."""
     pending: list[str] = []
+    polled: list[Polled] = []
+    why: str = ""
+    """Why there is none while no connection is up, as last explained."""
     counts: Counts = msgspec.field(default_factory=Counts)
     frames: int = 0
     rejected: int = 0
@@ -54,15 +67,51 @@ class Engine:
     # ── records ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def configure(self, ts_us: int, settings: DeriveSettings) -> None:
-        """A CONFIG record: the settings from here on."""
+        """A CONFIG record: the settings from here on. Tickers come and go with it."""
         state = self.state
         state.settings = settings
         state.now = moment(state.now.second_us, settings) if state.now.second_us >= 0 else Moment()
         self._quiet(ts_us)
+        for ticker in [ticker for ticker in state.instruments if ticker not in settings.tickers]:
+            state.retired[ticker] = gone = state.instruments.pop(ticker)
+            gone.retire(ts_us, state.last_us, state.now, settings, self.rows)
+            for polled in state.polled:
+                kept = [update for update in polled.updates if update.key != ticker]
+                self._outside(len(polled.updates) - len(kept))
+                polled.updates = kept
         for ticker in settings.tickers:
             if ticker not in state.instruments:
-                state.instruments[ticker] = Instrument(ticker)
-            state.instruments[ticker].expect(ts_us, state.now, self.rows)
+                state.instruments[ticker] = self._wanted(ticker)
+            state.instruments[ticker].host(settings.indicators)
+            state.instruments[ticker].expect(ts_us, state.now, self.rows, "" if state.conn else state.why)
+
+    def _wanted(self, ticker: str) -> Instrument:
+        """What stands for a ticker from now on: what it was if it was removed in this session, else a new one."""
+        state = self.state
+        gone = state.retired.pop(ticker, None)
+        if gone is not None:
+            if gone.wanted_again(state.now, state.settings, self.rows):
+                return gone
+            gone.finish(state.now, self.rows, state.counts, state.seq)
+        return Instrument(ticker)
+
+    def connecting(self, ts_us: int) -> None:
+        """A CONNECTION record that begins one: what is missing until now is missing for the reason that is known."""
+        self._quiet(ts_us)
+        if not self.state.conn:
+            for instrument in self.state.instruments.values():
+                instrument.expect(ts_us, self.state.now, self.rows, self.state.why)
+
+    def explain(self, ts_us: int, reason: str) -> None:
+        """A CONNECTION record that says why there is none: every open gap takes that reason."""
+        self._quiet(ts_us)
+        state = self.state
+        if state.conn:
+            return
+        state.why = reason
+        for instrument in state.instruments.values():
+            instrument.expect(ts_us, state.now, self.rows, reason)
+            instrument.explain(reason, state.settings, self.rows)
 
     def lost(self, ts_us: int, reason: str) -> None:
         """A CONNECTION record that ends a connection, or a PROCESS record that shows that one was cut off."""
@@ -71,11 +120,15 @@ class Engine:
             for instrument in state.instruments.values():
                 instrument.lose(state.last_us, reason, state.settings, self.rows, state.now)
             state.conn = 0
+            for polled in state.polled:
+                self._outside(len(polled.updates))
+            state.polled, state.why = [], ""
         self._quiet(ts_us)
 
     def started(self, ts_us: int) -> None:
         """A PROCESS record: a recorder begins to write; whatever connection was open died with the one before."""
         self.lost(ts_us, PROCESS_DOWN)
+        self.state.why = ""
 
     def damaged(self, ts_us: int) -> None:
         """Records are missing from the journal itself: what they held is a gap."""
@@ -100,18 +153,36 @@ class Engine:
         for item, update in enumerate(updates):
             instrument = state.instruments.get(update.key)
             if instrument is None:
+                if update.key in state.retired:
+                    counts.outside += 1
+                    continue
                 instrument = state.instruments[update.key] = Instrument(update.key)
+                instrument.host(state.settings.indicators)
             if instrument.second_us != now.second_us:
                 instrument.second_us = now.second_us
                 state.pending.append(update.key)
             at = At(ts_us, seq, item)
-            if instrument.conn != conn:
+            if instrument.conn != conn and not self._streams(instrument, conn):
                 instrument.image(update, conn, at, now, state.settings, rows)
                 counts.images += 1
             else:
                 instrument.update(update, at, now, rows, per_tick)
                 if per_tick is not None and now.recorded:
                     counts.stored += 1
+
+    def polled(self, seq: int, ts_us: int, updates: list[EquityUpdate], rejected: int = 0) -> None:
+        """A REST record of quotes. They count while a connection is up, and only its frames move time."""
+        state = self.state
+        state.rejected += rejected
+        if not state.conn:
+            self._quiet(ts_us)
+            self._outside(len(updates))
+        elif ts_us - state.now.second_us >= SECOND_US:
+            wanted = [update for update in updates if update.key in state.instruments]
+            self._outside(len(updates) - len(wanted))
+            state.polled.append(Polled(seq, ts_us, wanted))
+        else:
+            self._take_polled(Polled(seq, ts_us, updates))
 
     def history(self, ts_us: int, ticker: str, candles: list[Candle]) -> None:
         """A REST record of price history: minute candles, oldest first."""
@@ -134,7 +205,7 @@ class Engine:
     @property
     def waiting(self) -> int:
         """Updates of the second that is not over."""
-        return sum(self.state.instruments[ticker].waiting for ticker in self.state.pending)
+        return sum(self._pending(ticker).waiting for ticker in self.state.pending)
 
     def awaiting_history(self) -> list[str]:
         """Tickers whose VWAP cannot be told without candles."""
@@ -152,12 +223,16 @@ class Engine:
 
     @classmethod
     def restore(cls, snapshot: bytes) -> Engine | None:
-        """None if the bytes are not a state of this version."""
+        """None if the bytes are not a state of this version. A custom indicator that has changed since begins anew."""
         try:
             state = _decoder.decode(snapshot)
         except msgspec.DecodeError:
             return None
-        return cls(state=state) if state.version == STATE_VERSION else None
+        if state.version != STATE_VERSION:
+            return None
+        for instrument in (*state.instruments.values(), *state.retired.values()):
+            instrument.host(state.settings.indicators)
+        return cls(state=state)
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -169,7 +244,59 @@ class Engine:
     def _advance(self, ts_us: int) -> None:
         """Finish the seconds before this time."""
         state = self.state
+        if state.polled:
+            found, state.polled = state.polled, []
+            for polled in found:
+                if polled.ts_us - state.now.second_us >= SECOND_US:
+                    self._advance(polled.ts_us)
+                self._take_polled(polled)
+            if ts_us - state.now.second_us < SECOND_US:
+                return
         for ticker in state.pending:
-            state.instruments[ticker].finish(state.now, self.rows, state.counts)
+            self._pending(ticker).finish(state.now, self.rows, state.counts, state.seq)
         state.pending.clear()
         state.now = moment(ts_us - ts_us % SECOND_US, state.settings)
+
+    def _pending(self, ticker: str) -> Instrument:
+        """One with updates in this second; it may have been removed since."""
+        return self.state.instruments.get(ticker) or self.state.retired[ticker]
+
+    # ── quotes that were asked for ──────────────────────────────────────────────────────────────────────────
+
+    @staticmethod
+    def _streams(instrument: Instrument, conn: int) -> bool:
+        """The stream has sent the key for the first time: whether what was asked for stands for its image."""
+        if instrument.conn != -conn:
+            return False
+        instrument.conn = conn
+        instrument.flags &= ~POLLED
+        return True
+
+    def _take_polled(self, polled: Polled) -> None:
+        """Images and updates, as if streamed, within the present second. One of a ticker that streams must be newer."""
+        state, now, rows, counts = self.state, self.state.now, self.rows, self.state.counts
+        per_tick = state.journal_no if state.settings.resolution == "tick" else None
+        for item, update in enumerate(polled.updates):
+            instrument = state.instruments.get(update.key)
+            if instrument is None or (instrument.conn == state.conn and not instrument.book.is_older(update)):
+                self._outside(1)
+                continue
+            counts.updates += 1
+            if instrument.second_us != now.second_us:
+                instrument.second_us = now.second_us
+                state.pending.append(update.key)
+            at = At(polled.ts_us, polled.seq, item)
+            if abs(instrument.conn) != state.conn:
+                instrument.image(update, -state.conn, at, now, state.settings, rows)
+                counts.images += 1
+                continue
+            instrument.conn = -state.conn
+            instrument.flags |= POLLED
+            instrument.update(update, at, now, rows, per_tick)
+            if per_tick is not None and now.recorded:
+                counts.stored += 1
+
+    def _outside(self, updates: int) -> None:
+        """They make nothing."""
+        self.state.counts.updates += updates
+        self.state.counts.outside += updates

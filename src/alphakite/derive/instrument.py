@@ -10,10 +10,12 @@ the cumulative volume at the end of what was attributed last.
 from __future__ import annotations
 
 import msgspec
+from msgspec import UNSET
 
+from alphakite.derive import hosted
 from alphakite.derive.bars import MINUTE_US, SEEDED, TOUCHED, WINDOW, Bars
 from alphakite.derive.book import REGULAR_TRADE_TIME, TRADE, VOLUME, Book
-from alphakite.derive.gaps import LATE_START, pieces
+from alphakite.derive.gaps import LATE_START, UNSUBSCRIBED, closed_rows, open_row, pieces
 from alphakite.derive.indicators.sma9 import sma9
 from alphakite.derive.indicators.vwap import Vwap
 from alphakite.derive.moment import SECOND_US, DeriveSettings, Moment
@@ -23,11 +25,18 @@ from alphakite.sessions import session_at
 
 REGULAR = DeriveSettings(hours="regular")
 GAP, VOLUME_FELL, NO_VOLUME_BASE = int(Flag.GAP), int(Flag.VOLUME_FELL), int(Flag.NO_VOLUME_BASE)
+POLLED = int(Flag.POLLED)
+NORMAL = "Normal"
 """Plain integers: an IntFlag's arithmetic costs more than the rest of a row."""
 
 
 class Instrument(msgspec.Struct):
-    """State of one ticker. `conn`: the connection whose image the book stands on, 0 = none."""
+    """State of one ticker.
+
+    `conn`: the connection whose image the book stands on, 0 = none; negative while its quotes come from asking and
+    the stream has not sent the key on that connection. `status`: the newest security status, None before the first.
+    `retired_in_us`: the session in which it was removed from the tickers.
+    """
 
     ticker: str
     conn: int = 0
@@ -41,6 +50,8 @@ class Instrument(msgspec.Struct):
     base_alone: bool = False
     epoch_us: int = 0
     priced_us: int = 0
+    status: str | None = None
+    retired_in_us: int = 0
     gap: Gap | None = None
     gap_end_us: int = 0
     covered_us: int = 0
@@ -48,6 +59,17 @@ class Instrument(msgspec.Struct):
     seed_marks: int = SEEDED
     unseeded: bool = True
     candles: list[Candle] = []
+    with_sma9: bool = True
+    with_vwap: bool = True
+    hosts: list[hosted.Host] = []
+    earlier: list[Candle] = []
+    """Candles before `candles`, which only hosts look at."""
+
+    def host(self, names: tuple[str, ...]) -> None:
+        """The indicators that are wanted from now on; custom ones that are new begin with the bars to come."""
+        self.with_sma9, self.with_vwap = "sma9" in names, "vwap" in names
+        newest_us = self.bars.completed[-1].minute_us if self.bars.completed else -1
+        self.hosts = hosted.hosts(names, self.hosts, newest_us)
 
     # ── messages ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -59,28 +81,63 @@ class Instrument(msgspec.Struct):
         mask = self.book.merge(update)
         self.conn = conn
         self.expect(at.ts_us, now, rows=None)
-        lost_from_us = self.gap.start_us if self.gap is not None else at.ts_us
-        reason = self.gap.reason if self.gap is not None else ""
-        late = reason == LATE_START
+        gap = self.gap or Gap(at.ts_us, "")
+        lost_from_us, late = gap.lost_us or gap.start_us, gap.late
         if self.gap is not None and lost_from_us == at.ts_us:
-            self._no_time_lost(self.gap, settings, rows)
+            self._no_time_lost(gap, settings, rows)
         self._base_on_image(at, now, late, rows)
         spanned = self._spanned(before, now) if not late else 0
         self._note_price(mask, now)
         self._indicators_on_image(at, now, lost_from_us, late, spanned, regular_before)
         self.gap = None
-        self.gap_end_us = at.ts_us if at.ts_us > lost_from_us else 0
-        self._close_gap(lost_from_us, at.ts_us, reason, settings, rows)
+        self.gap_end_us = at.ts_us if at.ts_us > lost_from_us else self.gap_end_us
+        start_us = gap.start_us
+        if start_us == at.ts_us != lost_from_us:  # its earlier part has a row of its own, which takes the volume
+            rows.gaps += closed_rows(self.ticker, start_us, start_us, gap.reason, settings)
+            start_us = lost_from_us
+        self._close_gap(start_us, at.ts_us, gap.reason, settings, rows)
+        if lost_from_us == at.ts_us and gap.before is not None and self.base is not None:
+            self.gap, self.base = gap.before, gap.base_before
+        if update.security_status is not UNSET:
+            self._note_status(update.security_status, at, rows)
         self.epoch_us = now.epoch_us
         self.covered_us = self.covered_us or at.ts_us
         self.try_seed()
+        if self.hosts:
+            hosted.complete(self.hosts, self.bars.completed)
 
-    def expect(self, ts_us: int, now: Moment, rows: Rows | None) -> None:
+    def expect(self, ts_us: int, now: Moment, rows: Rows | None, reason: str = "") -> None:
         """The ticker is wanted at this time: if its first image is still to come, the session's start is missed."""
         if self.gap is None and self.covered_us == 0 and 0 < now.session_us < ts_us:
-            self.gap = Gap(now.session_us, LATE_START)
+            self.gap = Gap(now.session_us, reason or LATE_START, late=True)
             if rows is not None:
-                rows.gaps.append(GapRow(self.ticker, now.session_us, None, LATE_START, None))
+                rows.gaps.append(GapRow(self.ticker, now.session_us, None, self.gap.reason, None))
+
+    def retire(self, ts_us: int, last_us: int, now: Moment, settings: DeriveSettings, rows: Rows) -> None:
+        """The ticker is not wanted any more. `last_us`: the connection's last journaled record, `ts_us`: now.
+
+        What comes after `last_us` is a gap only if the ticker is wanted again. The second of `last_us` is not whole.
+        """
+        self.retired_in_us = now.session_us
+        if self.conn:
+            self._forget(last_us, UNSUBSCRIBED, rows, now)
+        elif (gap := self.gap) is not None:
+            rows.gaps += closed_rows(self.ticker, gap.start_us, ts_us, gap.reason, settings)
+            self.gap = Gap(ts_us, UNSUBSCRIBED, late=gap.late, lost_us=gap.lost_us or gap.start_us)
+
+    def wanted_again(self, now: Moment, settings: DeriveSettings, rows: Rows) -> bool:
+        """Go on after `retire`. False: it stands for nothing any more, take a new one."""
+        same = settings.skip_market_hours or self.retired_in_us == now.session_us > 0
+        if self.covered_us == 0 or self.gap is None or not same:
+            return False
+        rows.gaps += open_row(self.ticker, self.gap.start_us, self.gap.reason, settings)
+        return True
+
+    def explain(self, reason: str, settings: DeriveSettings, rows: Rows) -> None:
+        """Why the open gap still lasts."""
+        if (gap := self.gap) is not None and gap.end_us is None and gap.reason != reason:
+            gap.reason = reason
+            rows.gaps += open_row(self.ticker, gap.start_us, reason, settings)
 
     def update(self, update: EquityUpdate, at: At, now: Moment, rows: Rows, per_tick: int | None = None) -> None:
         """Changed fields. `per_tick`: the journal's number when every update makes a row, None for seconds."""
@@ -106,6 +163,8 @@ class Instrument(msgspec.Struct):
         ):
             self._enter_regular(now)
             self.vwap.add(change, book.last)
+        if update.security_status is not UNSET:
+            self._note_status(update.security_status, at, rows)
         self.waiting += 1
         if per_tick is not None and now.recorded:
             self.waiting -= 1
@@ -113,12 +172,17 @@ class Instrument(msgspec.Struct):
 
     def lose(self, last_us: int, reason: str, settings: DeriveSettings, rows: Rows, now: Moment) -> None:
         """The connection is gone; `last_us` is the time of its last journaled record."""
-        if self.conn == 0:
-            return
+        if self.conn:
+            self._forget(last_us, reason, rows, now)
+            rows.gaps += open_row(self.ticker, last_us, reason, settings)
+
+    def _forget(self, last_us: int, reason: str, rows: Rows, now: Moment) -> None:
+        """From here on nothing is known of it, until its next image."""
         self.conn = 0
-        if self.gap is not None:  # closed within this very second, its volume still unknown
+        before, base = self.gap, self.base
+        if before is not None:  # closed within this very second, its volume still unknown
             self._resolve(rows)
-        self.gap = Gap(last_us, reason)
+        self.gap = Gap(last_us, reason, before=before, base_before=base)
         if now.open_us <= last_us < now.close_us:
             self._enter_regular(now)
             self.gap.flagged_before, self.vwap.gap = self.vwap.gap, True
@@ -128,11 +192,9 @@ class Instrument(msgspec.Struct):
                 bar.marks |= TOUCHED
             else:
                 self.gap.hole_made = self.bars.hole()
-        if open_pieces := pieces(last_us, last_us + 1, settings):
-            rows.gaps.append(GapRow(self.ticker, open_pieces[0][0], None, reason, None))
 
-    def finish(self, now: Moment, rows: Rows, counts: Counts) -> None:
-        """The second of `now` is over: its row, and the volume of a gap that ended in it."""
+    def finish(self, now: Moment, rows: Rows, counts: Counts, seq: int = 0) -> None:
+        """The second of `now` is over: its row, and the volume of a gap that ended in it. `seq`: the newest record."""
         inside = self.gap_end_us > now.second_us
         if self.gap is not None:
             if self.gap.end_us is not None:
@@ -144,7 +206,7 @@ class Instrument(msgspec.Struct):
             if now.recorded:
                 if inside:
                     self.flags |= GAP
-                self._emit(now.second_us, now, rows)
+                self._emit(now.second_us, now, rows, seq=seq)
                 counts.stored += 1
                 counts.conflated += self.waiting - 1
             else:
@@ -156,10 +218,12 @@ class Instrument(msgspec.Struct):
 
     # ── rows ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _emit(self, timestamp_us: int, now: Moment, rows: Rows, journal_no: int = 0, at: At | None = None) -> None:
-        """The rows of a second, or of one update."""
+    def _emit(
+        self, timestamp_us: int, now: Moment, rows: Rows, journal_no: int = 0, at: At | None = None, seq: int = 0
+    ) -> None:
+        """The rows of a second (`seq`: the newest record), or of one update."""
         book = self.book
-        known = self.priced_us == now.session_us or now.session_us == 0
+        known = self.priced_us == now.prices_us or now.prices_us == 0
         volume: int | None = None
         if self.flags & GAP == 0:
             if self.base is None or self.base_alone:
@@ -174,11 +238,17 @@ class Instrument(msgspec.Struct):
         flags = 0
         if now.regular:
             self._enter_regular(now)
-            window = self.bars.window(now.second_us - now.second_us % MINUTE_US)
-            value_sma9, flags = sma9(window, self.bars.hole_first)
-            value_vwap, vwap_flags = self.vwap.value()
-            flags |= vwap_flags
-        rows.indicators.append(IndicatorRow(self.ticker, timestamp_us, value_sma9, value_vwap, flags, *key))
+            if self.with_sma9:
+                window = self.bars.window(now.second_us - now.second_us % MINUTE_US)
+                value_sma9, flags = sma9(window, self.bars.hole_first)
+            if self.with_vwap:
+                value_vwap, vwap_flags = self.vwap.value()
+                flags |= vwap_flags
+        row = IndicatorRow(self.ticker, timestamp_us, value_sma9, value_vwap, flags, *key)
+        rows.indicators.append(row)
+        if self.hosts and now.regular:
+            gap = self.vwap.gap or self.vwap.awaiting
+            hosted.emit(self.hosts, self.bars, now, gap, row, at.seq if at is not None else seq, rows)
         if at is not None:
             self.flags = 0
 
@@ -230,6 +300,15 @@ class Instrument(msgspec.Struct):
             return volume
         return max(0, volume - before) if before is not None else 0
 
+    def _note_status(self, status: str | None, at: At, rows: Rows) -> None:
+        """A change is an event. The first one known is none, unless it is unusual."""
+        if status is None:
+            return
+        if status != (self.status or NORMAL):
+            detail = f"{self.status or 'unknown'} -> {status:.40}"
+            rows.events.append(QualityEvent(self.ticker, at.ts_us, "status", detail, at.seq, at.item))
+        self.status = status[:40]
+
     def _fell(self, before: int, volume: int, at: At, rows: Rows) -> None:
         detail = f"cumulative volume fell from {before} to {volume}"
         rows.events.append(QualityEvent(self.ticker, at.ts_us, "volume_fell", detail, at.seq, at.item))
@@ -273,10 +352,10 @@ class Instrument(msgspec.Struct):
 
     def _note_price(self, mask: int, now: Moment) -> None:
         """Whether the last price is one of this session: an image carries yesterday's."""
-        if now.session_us and self.book.last is not None:
+        if now.prices_us and self.book.last is not None:
             traded_ms = self.book.trade_time_ms
-            if traded_ms is None or traded_ms * 1000 >= now.session_us:
-                self.priced_us = now.session_us
+            if traded_ms is None or traded_ms * 1000 >= now.prices_us:
+                self.priced_us = now.prices_us
 
     def _traded_since(self, open_us: int) -> bool:
         traded_ms = self.book.trade_time_ms
@@ -358,7 +437,8 @@ class Instrument(msgspec.Struct):
 
     def take_candles(self, candles: list[Candle], open_us: int) -> None:
         """Price history has arrived; `open_us` is the regular open of the session it was asked in, 0 if none."""
-        older = [candle for candle in candles if candle.minute_us < open_us or open_us == 0][-9:]
+        older = [c for c in candles if (c.minute_us < open_us or open_us == 0) and is_regular(c.minute_us)]
+        older, self.earlier = older[-9:], older[:-9] if self.hosts else []
         self.candles = older + [candle for candle in candles if 0 < open_us <= candle.minute_us]
         self.try_seed()
 
@@ -369,10 +449,16 @@ class Instrument(msgspec.Struct):
         before_us = self.covered_us - self.covered_us % MINUTE_US
         usable = [candle for candle in self.candles if candle.minute_us < before_us]
         if self.unseeded and usable:
-            self.bars.seed([candle for candle in usable if is_regular(candle.minute_us)], self.seed_marks)
+            regular = [candle for candle in usable if is_regular(candle.minute_us)]
+            if self.hosts:
+                hosted.seed(self.hosts, [one for one in self.earlier if is_regular(one.minute_us)] + regular)
+                self.earlier = []
+            self.bars.seed(regular, self.seed_marks)
             self.unseeded = False
         if self.vwap.awaiting:
             until_us = self.seed_from_us - self.seed_from_us % MINUTE_US
+            if (session := session_at(self.vwap.session_us)) is not None:
+                until_us = min(until_us, session.regular_close_us + MINUTE_US)  # with the candle of the cross
             self.vwap.seed([c for c in self.candles if self.vwap.session_us <= c.minute_us < until_us])
         if not self.unseeded and not self.vwap.awaiting:
             self.candles = []

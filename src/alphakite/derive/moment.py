@@ -18,10 +18,14 @@ class DeriveSettings(msgspec.Struct, frozen=True):
     hours: str = "extended"
     resolution: str = "1s"
     skip_market_hours: bool = False
+    indicators: tuple[str, ...] = ("sma9", "vwap")
 
 
 class Moment(msgspec.Struct):
-    """One second. `session_us`: start of its recorded hours, 0 outside; `open_us`, `close_us`: regular hours."""
+    """One second. `session_us`: start of its recorded hours, 0 outside; `open_us`, `close_us`: regular hours.
+
+    `prices_us`: since when a trade makes a price; 0: any does, for there is no session logic.
+    """
 
     second_us: int = -1
     recorded: bool = False
@@ -32,6 +36,7 @@ class Moment(msgspec.Struct):
     close_us: int = 0
     reset_us: int = 0
     epoch_us: int = 0
+    prices_us: int = 0
 
 
 def recorded_hours(session: Session, settings: DeriveSettings) -> tuple[int, int]:
@@ -60,4 +65,5 @@ def moment(second_us: int, settings: DeriveSettings) -> Moment:
         close_us,
         session.volume_reset_us,
         epoch_us,
+        start_us if inside and not settings.skip_market_hours else 0,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from alphakite.model import EquityRow, GapRow, IndicatorRow, QualityEvent
+from alphakite.model import EquityRow, GapRow, IndicatorRow, IndicatorValueRow, QualityEvent
 
 
 class Rows(msgspec.Struct):
@@ -14,9 +14,10 @@ class Rows(msgspec.Struct):
     indicators: list[IndicatorRow] = []
     gaps: list[GapRow] = []
     events: list[QualityEvent] = []
+    values: list[IndicatorValueRow] = []
 
     def __len__(self) -> int:
-        return len(self.equity) + len(self.indicators) + len(self.gaps) + len(self.events)
+        return len(self.equity) + len(self.indicators) + len(self.gaps) + len(self.events) + len(self.values)
 
 
 class Counts(msgspec.Struct):
@@ -43,6 +44,13 @@ class Gap(msgspec.Struct):
     start_us: int
     reason: str
     end_us: int | None = None
+    late: bool = False
+    """The session's start was missed: nothing is known from before it."""
+    lost_us: int = 0
+    """Since when nothing is known, if an earlier part of it has a row of its own; 0: since `start_us`."""
+    before: Gap | None = None
+    base_before: int | None = None
+    """A gap that ended in the very second, and what its volume counts from: taken up again if no time was lost."""
     flagged_before: bool = True
     """Whether VWAP was flagged before it, and whether the forming bar was touched: restored if no time was lost."""
     touched_before: bool = True

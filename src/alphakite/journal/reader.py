@@ -2,6 +2,8 @@
 
 In:   segment files.      Out:  Record objects in order of seq, and Fault objects where bytes are damaged.
 Reads whole records only; never changes a file. `follow` positions survive a segment roll; memory is one chunk.
+A journal may begin later than seq 1: its oldest segments are removed by `retention.py`, also under a reader's feet;
+the reader then goes on with the oldest one that is left, and `resumed` holds the seq where it did.
 """
 
 from __future__ import annotations
@@ -76,6 +78,7 @@ class JournalReader:
     def __init__(self, folder: Path, after_seq: int = 0) -> None:
         self.folder = folder
         self.faults: list[Fault] = []
+        self.resumed: set[int] = set()
         self._segment: Path | None = None
         self._offset = 0
         self._seq = after_seq
@@ -93,25 +96,38 @@ class JournalReader:
         """
         records: list[Record] = []
         while not records and (upto_seq is None or self._seq < upto_seq):
-            if self._segment is None and not self._enter():
-                break
-            assert self._segment is not None
-            with self._segment.open("rb") as file:
-                file.seek(self._offset)
-                data = file.read(max_bytes)
-                need = int.from_bytes(data[:4], "little") + RECORD_BYTES if len(data) >= 4 else 0
-                if len(data) < need <= MAX_PAYLOAD_BYTES + RECORD_BYTES:
-                    data += file.read(need - len(data))
-            taken = self._take(data, records, upto_seq)
-            if taken:
-                continue
-            if not self._next_segment(data, upto_seq):
-                break
+            try:
+                if not self._read_on(records, upto_seq, max_bytes):
+                    break
+            except FileNotFoundError:
+                self._resume()
         return records
 
     def __iter__(self) -> Iterator[Record]:
         while records := self.read():
             yield from records
+
+    def _read_on(self, records: list[Record], upto_seq: int | None, max_bytes: int) -> bool:
+        """One chunk, or one step to where the next one lies. False: wait for more."""
+        if self._segment is None and not self._enter():
+            return False
+        assert self._segment is not None
+        with self._segment.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read(max_bytes)
+            need = int.from_bytes(data[:4], "little") + RECORD_BYTES if len(data) >= 4 else 0
+            if len(data) < need <= MAX_PAYLOAD_BYTES + RECORD_BYTES:
+                data += file.read(need - len(data))
+        return self._take(data, records, upto_seq) or self._next_segment(data, upto_seq)
+
+    def _resume(self) -> None:
+        """The segment was removed: go on with the oldest one left after it, or wait for one."""
+        gone = self._segment
+        left = [file for file in segments(self.folder) if gone is None or file.name > gone.name]
+        self._segment = None
+        if left and first_seq(left[0]) > self._seq + 1:
+            self.resumed.add(first_seq(left[0]))
+            self._seq = first_seq(left[0]) - 1
 
     def _take(self, data: bytes, records: list[Record], upto_seq: int | None) -> bool:
         """Parse whole records from `data`; True if the offset moved."""

@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from alphakite.journal.reader import JournalReader, check_header, find_record, f
 from alphakite.journal.record import HEADER_BYTES, SUFFIX, pack_header, pack_into, unpack_from, unpack_header
 
 Step = Callable[[str], None]
+LOCK_PATIENCE_S = 0.25
 
 
 class Pending:
@@ -80,7 +82,7 @@ class JournalWriter:
         except OSError as error:
             raise _unwritable(folder, error) from error
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock_soon(self._lock)
         except OSError as error:
             os.close(self._lock)
             raise UnavailableError(
@@ -267,6 +269,19 @@ class JournalWriter:
                 next_step="free disk space, then start again",
             ) from error
         self._path, self._size, self._fsynced_bytes = path, HEADER_BYTES, HEADER_BYTES
+
+
+def _lock_soon(lock: int) -> None:
+    """Lock a descriptor for this process alone. Whoever only looks whether it is held holds it for a moment."""
+    deadline = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _unwritable(folder: Path, error: OSError) -> FatalError:

@@ -1,7 +1,8 @@
 """Capture: socket → journal. It waits for nothing behind it.
 
-In:   Schwab's streamer and REST.      Out:  journal records, in the order of arrival, stamped by the service clock.
-A connection that ends, for whatever reason, is a record; then it is tried again, for ever, with capped waits.
+In:   Schwab's streamer.      Out:  journal records, in the order of arrival, stamped by the service clock.
+A connection that ends, for whatever reason, is a record; then it is tried again, for ever, with capped waits. A dead
+sign-in is a state: the connection that is up stays up, without one the recorder waits for a new sign-in.
 """
 
 from __future__ import annotations
@@ -9,10 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import time
-from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import msgspec
 
@@ -20,108 +17,164 @@ from alphakite import log
 from alphakite.clock import Clock
 from alphakite.config import Settings
 from alphakite.derive.moment import DeriveSettings
-from alphakite.errors import FatalError, TransientError
+from alphakite.errors import SignInError, TransientError
 from alphakite.feed.schwab.decode import stamp_ms
 from alphakite.feed.schwab.rest import SchwabRest, Streamer
-from alphakite.feed.schwab.stream import Refused, SchwabStream
+from alphakite.feed.schwab.stream import Evicted, Refused, SchwabStream, Stopped
+from alphakite.feed.schwab.subscriptions import CAPS, Refusal
 from alphakite.journal.record import Kind
-from alphakite.journal.writer import JournalWriter, Pending, free_mb
+from alphakite.journal.writer import JournalWriter
 from alphakite.metrics import Status
+from alphakite.recorder.asking import Asking
 from alphakite.recorder.backoff import Backoff
-from alphakite.sessions import EXCHANGE, previous_session
 
 BACKOFF_FIRST_S = 0.25
 BACKOFF_MOST_S = 60.0
 HISTORY_WAIT_S = 3.0
-HISTORY_RETRY_S = 15.0
-DISK_CHECK_S = 5.0
+SIGN_IN_RETRY_S = 300.0
+"""Without a new sign-in the old one is tried again this often: Schwab may have been wrong."""
+LOGIN_DENIED = 3
+REFUSED = "Schwab's streamer refuses a fresh access token"
 
 
 class Capture:
-    """One recorder's socket side. `wants_history` and `awaiting_history` are asked, not known here."""
+    """One recorder's socket side.
+
+    Args:
+        stopping: set by `stop`; what works beside capture watches it too.
+    """
 
     def __init__(
-        self, settings: Settings, clock: Clock, journal: JournalWriter, rest: SchwabRest, status: Status
+        self,
+        settings: Settings,
+        clock: Clock,
+        journal: JournalWriter,
+        rest: SchwabRest,
+        asking: Asking,
+        status: Status,
+        stopping: asyncio.Event,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._journal = journal
         self._rest = rest
+        self._asking = asking
         self._status = status
+        self._stopping = stopping
         self._log = log.get("capture")
-        self._stopping = asyncio.Event()
         self._stream: SchwabStream | None = None
         self._conn = journal.last_conn
         self._feed_clock = clock.mode == "feed"
-        self.wants_history: Callable[[str], bool] = lambda _ticker: True
-        self.awaiting_history: Callable[[], list[str]] = list
+        self._tickers = self._wanted = settings.tickers
+        self._retell = asyncio.Event()
+        self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_MOST_S)
+        self._evicted = Backoff(Evicted.wait_first_s, Evicted.wait_most_s)
+        self._caps = dict(CAPS)
+        """What Schwab tells of its caps is kept from one connection to the next."""
+        self._denied = 0
+        self._begun = False
 
     async def run(self) -> None:
-        """Connect, subscribe, record, reconnect; until stopped. Only a FatalError or ConfigError ends it otherwise."""
-        backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_MOST_S)
-        await self._begin(backoff)
+        """Connect, subscribe, record, reconnect; until stopped. Only a FatalError ends it otherwise."""
+        await self._begin()
         while not self._stopping.is_set():
             try:
-                await self._connection(backoff)
+                await self._connection()
+                pause_s = self._backoff.next_s()
+            except SignInError as error:
+                await self._wait_for_sign_in(error)
+                continue
+            except Evicted as error:
+                pause_s = self._evicted.next_s()
+                self._status.notices = [str(error)]
+                self._explain("evicted")
+                self._log.warning("evicted", error=str(error), next_step=error.next_step, again_in_s=round(pause_s))
             except TransientError as error:
-                if backoff.failures < 3 or backoff.failures % 10 == 0:
-                    self._log.warning("connect_failed", error=str(error), failures=backoff.failures + 1)
-            if self._stopping.is_set():
-                break
-            self._status.state = "connecting"
-            await self._pause(backoff.next_s())
+                if self._backoff.failures < 3 or self._backoff.failures % 10 == 0:
+                    self._log.warning("connect_failed", error=str(error), failures=self._backoff.failures + 1)
+                pause_s = self._backoff.next_s()
+            if not self._stopping.is_set():
+                self._status.capture = "connecting"
+                await self._pause(pause_s)
 
-    async def _begin(self, backoff: Backoff) -> None:
+    @property
+    def connected(self) -> bool:
+        """Whether a socket is open: its frames tell the time under CLOCK=feed, and a REST answer may overtake them."""
+        return self._stream is not None
+
+    def want(self, tickers: tuple[str, ...]) -> None:
+        """Record these from now on; what the present connection brings of the others stays."""
+        self._wanted = tickers
+        if self._stream is None and self._begun:
+            self._configure(tickers)
+            self._journal.flush()
+        self._retell.set()
+
+    async def stop(self) -> None:
+        """No more frames: the socket is closed, its end is journaled."""
+        self._stopping.set()
+        if self._stream is not None:
+            await self._stream.logout()
+
+    # ── one connection ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def _begin(self) -> None:
         """Who writes from here on, and with which settings. Under CLOCK=feed the first answer tells the time first."""
         while self._clock.now_ns() == 0 and not self._stopping.is_set():
             try:
                 await self._rest.streamer()
+            except SignInError as error:
+                if self._clock.now_ns() == 0:
+                    await self._wait_for_sign_in(error)
             except TransientError as error:
-                self._log.warning("connect_failed", error=str(error), failures=backoff.failures + 1)
-                await self._pause(backoff.next_s())
+                self._log.warning("connect_failed", error=str(error), failures=self._backoff.failures + 1)
+                await self._pause(self._backoff.next_s())
+        if self._clock.now_ns() == 0:
+            return
         self._append(Kind.PROCESS, 0, {"event": "start", "torn_bytes": self._journal.torn_bytes})
-        self._append(
-            Kind.CONFIG, 0, {"event": "derive", "settings": msgspec.to_builtins(derive_settings(self._settings))}
-        )
+        self._begun = True
+        self._configure(self._wanted)
         self._journal.flush()
 
-    async def _connection(self, backoff: Backoff) -> None:
+    async def _connection(self) -> None:
         """One connection from login to its end."""
         streamer = await self._rest.streamer()
-        history = asyncio.create_task(self._fetch_history(self._settings.tickers))
+        history = asyncio.create_task(self._asking.fetch_history(self._tickers))
         try:
             await asyncio.wait({history}, timeout=HISTORY_WAIT_S)
-            await self._stream_until_end(streamer, backoff)
+            await self._stream_until_end(streamer)
         finally:
             history.cancel()
             with contextlib.suppress(asyncio.CancelledError, TransientError):
                 await history
 
-    async def _stream_until_end(self, streamer: Streamer, backoff: Backoff) -> None:
+    async def _stream_until_end(self, streamer: Streamer) -> None:
         """Log in, subscribe, receive; the beginning and the end are records."""
         self._conn += 1
         self._status.conn = self._conn
-        self._append(Kind.CONNECTION, self._conn, {"event": "up"})
+        access_expires_us = int(self._rest.sign_in().access_expires_s * 1e6)
+        self._append(Kind.CONNECTION, self._conn, {"event": "up", "access_expires_us": access_expires_us})
         reason = "socket_down"
         stream: SchwabStream | None = None
+        retelling: asyncio.Task[None] | None = None
         try:
             stream = await SchwabStream.connect(
-                streamer, self._on_text, self._journal.flush, self._settings.coalesce_ms / 1000
+                streamer, self._on_text, self._journal.flush, self._settings.coalesce_ms / 1000, self._caps
             )
             self._stream = stream
-            try:
-                await stream.login(await self._rest.access_token())
-            except Refused as error:
-                if error.code == 3:
-                    await self._rest.access_token(force=True)
-                raise
-            await stream.subscribe(self._settings.tickers)
-            backoff.reset()
-            self._status.state = "streaming"
-            self._log.info("connected", conn=self._conn, tickers=len(self._settings.tickers))
+            await self._log_in(stream)
+            retelling = asyncio.create_task(self._keep_told(stream))
+            self._retell.set()
             reason = await stream.run(self._settings.silence_timeout)
+        except (Evicted, Stopped) as error:
+            reason = error.reason
+            raise
         finally:
             self._stream = None
+            if retelling is not None:
+                retelling.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await retelling
             if stream is not None:
                 stream.close()
             if self._stopping.is_set():
@@ -129,7 +182,123 @@ class Capture:
             self._append(Kind.CONNECTION, self._conn, {"event": "down", "reason": reason})
             self._journal.flush()
         self._status.reconnects += 1
-        self._log.warning("disconnected", conn=self._conn, reason=reason)
+        self._log.warning("disconnected", conn=self._conn, reason=reason, notice=stream.last_notice)
+        if reason == "evicted":
+            raise stream.ending or Evicted("")
+
+    async def _log_in(self, stream: SchwabStream) -> None:
+        """A token that Schwab refuses is refreshed once; refused again, a person is needed."""
+        try:
+            await stream.login(await self._rest.access_token())
+        except Refused as error:
+            if error.code != LOGIN_DENIED:
+                raise
+            self._denied += 1
+            if self._denied > 1:
+                self._rest.refuse(REFUSED)
+                raise SignInError(REFUSED, next_step="sign in again: alphakite auth") from error
+            await self._rest.access_token(force=True)
+            raise
+        self._denied = 0
+        self._rest.accept()
+
+    async def _keep_told(self, stream: SchwabStream) -> None:
+        """Tell Schwab what is wanted: at the start, and whenever it changes. A command that fails ends the stream."""
+        told, retry_s = False, None
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._retell.wait(), retry_s)
+            self._retell.clear()
+            try:
+                retry_s = await self._tell(stream)
+            except TransientError as error:
+                self._log.warning("subscription_failed", error=str(error))
+                stream.close()
+                return
+            if not told:
+                told = True
+                self._backoff.reset()
+                self._status.capture = "streaming"
+                self._log.info("connected", conn=self._conn, tickers=len(self._tickers))
+
+    async def _tell(self, stream: SchwabStream) -> float | None:
+        """New tickers are expected before they are asked for; old ones are let go once Schwab has stopped them.
+
+        Returns in how many seconds to ask again for what Schwab could not serve now, None if for nothing.
+        """
+        wanted, before = self._wanted, self._tickers
+        if added := [ticker for ticker in wanted if ticker not in before]:
+            self._configure((*before, *added))
+            self._journal.flush()
+        refusals = await stream.reconcile({"LEVELONE_EQUITIES": wanted, "CHART_EQUITY": wanted})
+        self._note_refusals(refusals)
+        if wanted != self._tickers:
+            self._configure(wanted)
+            self._journal.flush()
+        if added:
+            await self._asking.fetch_history(added)
+        return min((one.retry_s for one in refusals if one.retry_s is not None), default=None)
+
+    def _note_refusals(self, refusals: list[Refusal]) -> None:
+        before, self._status.refused = self._status.refused, {}
+        for refusal in refusals:
+            count = self._status.refused.get(refusal.service, 0) + len(refusal.keys)
+            self._status.refused[refusal.service] = count
+        if before != self._status.refused:
+            for refusal in refusals:
+                shown = ",".join(refusal.keys[:5]) + (",..." if len(refusal.keys) > 5 else "")
+                self._log.warning(
+                    "subscription_refused", service=refusal.service, keys=shown, count=len(refusal.keys),
+                    code=refusal.code, reason=refusal.reason,
+                )  # fmt: skip
+
+    async def readd(self) -> bool:
+        """Add a ticker that is subscribed already, for the self-test. False: there is no connection to ask."""
+        stream, ticker = self._stream, self._tickers[0]
+        if stream is None or not stream.ready:
+            return False
+        self._append(Kind.CONNECTION, self._conn, {"event": "readd", "key": ticker})
+        self._journal.flush()
+        with contextlib.suppress(TransientError):
+            await stream.readd("LEVELONE_EQUITIES", ticker)
+        return True
+
+    # ── without a connection ────────────────────────────────────────────────────────────────────────────────
+
+    async def _wait_for_sign_in(self, error: SignInError) -> None:
+        """Up, and waiting for a person; the journal says why nothing comes."""
+        self._status.capture, self._status.reason = "auth_required", str(error)
+        self._log.error("auth_required", error=str(error), next_step=error.next_step)
+        self._explain("auth_required")
+        waiting = asyncio.create_task(self._rest.wait_for_sign_in())
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({waiting, stopping}, timeout=SIGN_IN_RETRY_S, return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                waiting.result()
+        finally:
+            for task in (waiting, stopping):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        self._denied = 0
+        self._backoff.reset()
+        self._status.capture, self._status.reason = "connecting", ""
+
+    def _explain(self, reason: str) -> None:
+        """Why there is still no connection."""
+        if self._clock.now_ns():
+            self._append(Kind.CONNECTION, self._conn, {"event": "waiting", "reason": reason})
+            self._journal.flush()
+
+    # ── records ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _configure(self, tickers: tuple[str, ...]) -> None:
+        """From here on these tickers are recorded."""
+        self._tickers = tickers
+        self._status.tickers = list(tickers)
+        settings = msgspec.to_builtins(derive_settings(self._settings, tickers))
+        self._append(Kind.CONFIG, 0, {"event": "derive", "settings": settings})
 
     def _on_text(self, payload: bytes, last_in_read: bool) -> None:
         """The hot path: stamp, append; write when the socket's read is used up."""
@@ -142,82 +311,17 @@ class Capture:
     def _append(self, kind: Kind, conn: int, event: dict[str, object]) -> None:
         self._journal.append(kind, conn, self._clock.now_ns(), json.dumps(event, separators=(",", ":")).encode())
 
-    async def _fetch_history(self, tickers: Iterable[str]) -> None:
-        """Minute candles from the previous session's open to now; each answer is a journal record."""
-        now_us = self._clock.now_ns() // 1000
-        start_us = previous_session(trading_date(now_us)).regular_open_us
-        for ticker in tickers:
-            if not self.wants_history(ticker):
-                continue
-            try:
-                answer = await self._rest.price_history(ticker, start_us // 1000, now_us // 1000)
-            except TransientError as error:
-                self._log.warning("history_failed", ticker=ticker, error=str(error))
-                continue
-            asked = json.dumps(
-                {"path": answer.path, "params": answer.params, "status": answer.status}, separators=(",", ":")
-            )
-            self._journal.append(Kind.REST, 0, self._clock.now_ns(), asked.encode() + b"\n" + answer.body)
-            self._journal.flush()
-
-    async def refill_history(self) -> None:
-        """Ask again for candles that a late start still waits for."""
-        while not self._stopping.is_set():
-            await self._pause(HISTORY_RETRY_S)
-            if tickers := self.awaiting_history():
-                await self._fetch_history(tickers)
-
-    async def stop(self) -> None:
-        """No more frames: the socket is closed, its end is journaled."""
-        self._stopping.set()
-        if self._stream is not None:
-            await self._stream.logout()
-
-    # ── upkeep of the journal ───────────────────────────────────────────────────────────────────────────────
-
-    async def sync(self) -> None:
-        """One group fsync, in a thread."""
-        if self._journal.written_seq > self._journal.fsynced_seq:
-            pending: Pending = self._journal.begin_sync()
-            await asyncio.get_running_loop().run_in_executor(None, pending.fsync)
-            self._journal.finish_sync(pending)
-
-    async def sync_often(self) -> None:
-        """Group fsync at the set interval; note steps of the wall clock; watch the disk."""
-        checked = 0.0
-        while not self._stopping.is_set():
-            await self._pause(self._settings.journal_fsync_interval)
-            if step := self._clock.step_ns():
-                self._append(Kind.CLOCK, 0, {"event": "step", "step_ns": step})
-                self._journal.flush()
-                self._log.warning("clock_stepped", seconds=step / 1e9)
-            self._journal.flush()  # a frame may wait for the rest of a read that never comes
-            await self.sync()
-            if time.monotonic() - checked > DISK_CHECK_S:
-                checked = time.monotonic()
-                self._watch_disk(self._journal.folder)
-
-    def _watch_disk(self, folder: Path) -> None:
-        left = free_mb(folder)
-        if left < self._settings.disk_min_free_mb:
-            raise FatalError(
-                f"the disk is nearly full: {left:.0f} MB left, DISK_MIN_FREE_MB is {self._settings.disk_min_free_mb}",
-                next_step=f"free space on the disk of {folder}, then start again: all that arrived until now is kept",
-            )
-
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
 
-def derive_settings(settings: Settings) -> DeriveSettings:
+def derive_settings(settings: Settings, tickers: tuple[str, ...]) -> DeriveSettings:
     """The settings that shape rows."""
     return DeriveSettings(
-        settings.tickers, settings.stream_hours, settings.stream_resolution, settings.skip_market_hours
+        tickers,
+        settings.stream_hours,
+        settings.stream_resolution,
+        settings.skip_market_hours,
+        settings.indicators,
     )
-
-
-def trading_date(now_us: int) -> date:
-    """The exchange's date; after 20:00 the next one, so that the day that ended counts as history."""
-    local = datetime.fromtimestamp(now_us / 1e6, UTC).astimezone(EXCHANGE)
-    return local.date() + timedelta(days=1) if local.hour >= 20 else local.date()

@@ -14,6 +14,8 @@ import msgspec
 from alphakite.derive.engine import Engine
 from alphakite.derive.moment import DeriveSettings
 from alphakite.feed.schwab.decode import decode
+from alphakite.feed.schwab.quotes import PATH as QUOTES
+from alphakite.feed.schwab.quotes import parse_quotes
 from alphakite.feed.schwab.rest import parse_candles
 from alphakite.journal.record import Kind, Record
 
@@ -56,6 +58,11 @@ class Deriver:
         asked = _object(head)
         if asked.get("path") == "/marketdata/v1/pricehistory" and (found := parse_candles(body)) is not None:
             self.engine.history(ts_us, found[0], found[1])
+        elif asked.get("path") == QUOTES:
+            quotes = parse_quotes(body)
+            if quotes.rejected:
+                self.tally.last = f"record {record.seq}: {quotes.rejected[-1]}"
+            self.engine.polled(record.seq, ts_us, quotes.updates, len(quotes.rejected))
 
     def _event(self, record: Record, ts_us: int) -> None:
         event = _object(record.payload)
@@ -64,6 +71,10 @@ class Deriver:
             self.engine.started(ts_us)
         elif record.kind == Kind.CONNECTION and name == "down":
             self.engine.lost(ts_us, str(event.get("reason", "socket_down")))
+        elif record.kind == Kind.CONNECTION and name == "up":
+            self.engine.connecting(ts_us)
+        elif record.kind == Kind.CONNECTION and name == "waiting" and event.get("reason"):
+            self.engine.explain(ts_us, str(event["reason"]))
         elif record.kind == Kind.CONFIG and name == "derive":
             self.engine.configure(ts_us, msgspec.convert(event["settings"], DeriveSettings))
 

@@ -19,8 +19,9 @@ from alphakite.derive.engine import Engine
 from alphakite.errors import FatalError, TransientError, UnavailableError
 from alphakite.journal import checkpoint
 from alphakite.journal.reader import JournalReader
+from alphakite.journal.record import Record
 from alphakite.journal.writer import JournalWriter
-from alphakite.metrics import Status
+from alphakite.metrics import Status, service_status
 from alphakite.model import Batch, Metrics
 from alphakite.recorder.backoff import Backoff
 from alphakite.recorder.deriver import Deriver
@@ -80,6 +81,8 @@ class Drain:
         self._capture_ended = self._opened = False
         self._checkpoint_at = self._published_at = 0.0
         self._deriver: Deriver | None = None
+        self.observe: Callable[[Record], None] = lambda _record: None
+        """Called with each record after it is derived."""
         self.checkpoints = settings.data_dir / "checkpoints"
         self._foreseen = self._newest_checkpoint(journal.written_seq)
         self.committed_seq = 0
@@ -109,6 +112,7 @@ class Drain:
             slice_ends = time.monotonic() + SLICE_S
             for record in records:
                 deriver.apply(record)
+                self.observe(record)
                 if record.seq <= self.committed_seq:
                     engine.take()
                     cut_seq = self.committed_seq
@@ -168,6 +172,7 @@ class Drain:
             rows.indicators,
             rows.gaps,
             rows.events,
+            rows.values,
         )
         snapshot: bytes | None = None
         if time.monotonic() - self._checkpoint_at >= self._settings.checkpoint_interval:
@@ -190,7 +195,6 @@ class Drain:
     async def _persist(self, action: Callable[[], Awaitable[int]]) -> int:
         """Retry while the database is away, the journal is the queue; at the start only if it is away for now."""
         backoff = Backoff(0.1, 5.0)
-        state = self.status.state
         while True:
             try:
                 result = await action()
@@ -199,15 +203,14 @@ class Drain:
                     raise
                 if backoff.failures == 0:
                     self._log.warning("database_away", error=str(error))
-                    state = self.status.state
-                self.status.state, self.status.reason = "database_away", str(error)
+                self.status.database_error = str(error)
                 if self._capture_ended and backoff.failures >= 8:
                     raise
                 await asyncio.sleep(backoff.next_s())
                 continue
             if backoff.failures:
                 self._log.info("database_back", failures=backoff.failures)
-                self.status.state, self.status.reason = state, ""
+                self.status.database_error = ""
             return result
 
     def wants_history(self, ticker: str) -> bool:
@@ -224,6 +227,13 @@ class Drain:
     def awaiting_history(self) -> list[str]:
         """Tickers whose values wait for candles."""
         return self._deriver.engine.awaiting_history() if self._deriver is not None else []
+
+    def silent_tickers(self) -> list[str]:
+        """Tickers that the present connection has not brought; empty without one."""
+        state = self._deriver.engine.state if self._deriver is not None else None
+        if state is None or not state.conn:
+            return []
+        return [ticker for ticker in state.settings.tickers if state.instruments[ticker].conn != state.conn]
 
     def capture_ended(self) -> None:
         """Nothing more will be appended: finish what is there, then end."""
@@ -273,7 +283,7 @@ class Drain:
                 "conn",
             )
         }
-        await self._sink.write_metrics(Metrics(None, status.frames, status.rejected, status.state, details))
+        await self._sink.write_metrics(Metrics(None, status.frames, status.rejected, service_status(status), details))
 
     def _session_over(self, now_us: int) -> bool:
         """Whether this exchange day has a session and its recorded hours are over."""

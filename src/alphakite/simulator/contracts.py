@@ -23,11 +23,16 @@ class Contract:
     settlement: str = "P"
     exercise: str = "A"
     multiplier: int = 100
+    penny: bool = True
 
 
 @dataclass(slots=True)
 class OptionQuote:
-    """What is known of a contract at one moment. `iv` in percent; greeks as Schwab gives them; None: a sentinel."""
+    """What is known of a contract at one moment. `iv` in percent; greeks as Schwab gives them.
+
+    None in `iv` and the greeks: the model has no answer, -999 on the wire; with `nan` (expired) the string "NaN".
+    `theoretical` is then -1.0 off hours, None ("NaN") otherwise. `iv` 0.0: reset at 03:30 and not yet computed.
+    """
 
     bid: int
     ask: int
@@ -55,3 +60,4 @@ class OptionQuote:
     status: str = "Normal"
     high_52: int = 0
     low_52: int = 0
+    nan: bool = False

@@ -1,7 +1,8 @@
-"""The market as far as it has been played: all symbols' states, their minute bars, and what a window sends.
+"""The market as far as it has been played: all symbols' states, their minute bars, options, and what a window sends.
 
-In:   a Programme, and times up to which it is played.      Out:  frames' items; candles completed so far.
-Knows no socket and no clock: `position_ms` only moves when `play` is called.
+In:   a Programme, and times up to which it is played.      Out:  frames' items; completed candles; option quotes.
+Knows no socket and no clock: `position_ms` only moves when `play` is called. When a session of several is over, the
+next one is made at once and becomes `session`; the night between them passes with nothing to send.
 """
 
 from __future__ import annotations
@@ -9,10 +10,16 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 
 from alphakite.model import Candle
+from alphakite.sessions import Session, exchange_date
+from alphakite.simulator import option_wire
+from alphakite.simulator.contracts import Contract, OptionQuote
+from alphakite.simulator.days import charted
 from alphakite.simulator.level_one import LevelOne, previous_close
+from alphakite.simulator.option_book import OptionBook
+from alphakite.simulator.option_state import Spots
 from alphakite.simulator.programme import Programme
+from alphakite.simulator.synthetic import is_index
 from alphakite.simulator.tape import candles_of
-from alphakite.simulator.wire import is_charted
 
 MINUTE_MS = 60_000
 
@@ -22,16 +29,30 @@ class Market:
 
     def __init__(self, programme: Programme) -> None:
         self.programme = programme
-        self.symbols = {symbol: LevelOne(tape, programme.session) for symbol, tape in programme.tapes.items()}
-        self.history = {symbol: [c for c in tape.history if is_charted(c)] for symbol, tape in programme.tapes.items()}
-        self.previous_close = {symbol: previous_close(tape) for symbol, tape in programme.tapes.items()}
-        self._today = {
-            symbol: [c for c in candles_of(tape.prints) if is_charted(c)] for symbol, tape in programme.tapes.items()
+        self._days = programme.days()
+        self._day = next(self._days)
+        lots = programme.switches.get("sizes") == "lots"
+        moves = programme.switches.get("cross-trade-time") != "still"
+        self.symbols = {
+            symbol: LevelOne(tape, self._day.session, lots=lots, cross_moves=moves)
+            for symbol, tape in self._day.tapes.items()
         }
-        self._ends = {symbol: [c.minute_us // 1000 + MINUTE_MS for c in today] for symbol, today in self._today.items()}
+        self.history: dict[str, list[Candle]] = {}
+        self.previous_close: dict[str, int | None] = {}
+        self._today: dict[str, list[Candle]] = {}
+        self._today_ends: dict[str, list[int]] = {}
+        self._bars: dict[str, list[Candle]] = {}
+        """Those of CHART_EQUITY, the day before included: its last bar goes out when the next day has begun."""
+        self._ends: dict[str, list[int]] = {}
+        self._take_day([])
         self.position_ms = 0
         self.moved: list[LevelOne] = []
         self.play(programme.start_ms)
+
+    @property
+    def session(self) -> Session:
+        """The session being played; between two of them the later one."""
+        return self._day.session
 
     def window_end_ms(self) -> int:
         """Where the window that begins at the position ends; never beyond the programme's end."""
@@ -42,21 +63,26 @@ class Market:
     def play(self, until_ms: int) -> None:
         """Play on; `moved` then holds the symbols with something to send."""
         self.moved = [symbol for symbol in self.symbols.values() if symbol.play(until_ms)]
+        while until_ms >= self._day.end_ms and self._roll():
+            if until_ms > self._day.start_ms:
+                self.moved = [symbol for symbol in self.symbols.values() if symbol.play(until_ms)]
         self.position_ms = max(self.position_ms, until_ms)
 
+    # ── bars ────────────────────────────────────────────────────────────────────────────────────────────────
+
     def bars_between(self, symbol: str, after_ms: int, until_ms: int) -> list[Candle]:
-        """The played date's minute bars that ended in (after_ms, until_ms]."""
+        """Minute bars that ended in (after_ms, until_ms], of the played day and the one before it."""
         ends = self._ends[symbol]
-        return self._today[symbol][bisect_right(ends, after_ms) : bisect_right(ends, until_ms)]
+        return self._bars[symbol][bisect_right(ends, after_ms) : bisect_right(ends, until_ms)]
 
     def last_bar(self, symbol: str) -> Candle | None:
         """The newest published bar, of an earlier session if this one has none yet."""
-        completed = self.bars_between(symbol, 0, self.position_ms) or self.history[symbol]
+        completed = self._completed(symbol) or self.history[symbol]
         return completed[-1] if completed else None
 
     def candles(self, symbol: str) -> list[Candle]:
         """What price history holds now: earlier sessions and the played date's completed minutes."""
-        return self.history[symbol] + self.bars_between(symbol, 0, self.position_ms)
+        return self.history[symbol] + self._completed(symbol)
 
     def next_ms(self) -> int:
         """When something happens next in any symbol, a bar's end included."""
@@ -67,3 +93,71 @@ class Market:
                 # Sent with the window that holds the bar's last second.
                 soonest = min(soonest, ends[place] - 1)
         return soonest
+
+    # ── options ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def chain(self, underlying: str) -> list[Contract]:
+        """Every contract around a symbol on the played date, by expiry, root, strike, right; [] if there are none."""
+        return self._book.chain(underlying)
+
+    def contract(self, symbol: str) -> Contract | None:
+        """The contract of a 21-character symbol, None if it is not in a chain of the played date."""
+        return self._book.contract(symbol)
+
+    def option_quote(self, contract: Contract) -> OptionQuote:
+        """What is quoted at the position. Do not change it: the same object is given until something moves."""
+        return self._book.quote(contract, self.position_ms)
+
+    def option_texts(self, contract: Contract) -> tuple[str, dict[int, str]]:
+        """Meta keys, and every field 1 to 55 as the streamer spells it. The same dict until something moves."""
+        quote = self.option_quote(contract)
+        known = self._texts.get(contract.symbol)
+        if known is None or known[0] is not quote:
+            texts = option_wire.option_fields(contract, quote, self.session.date)
+            known = self._texts[contract.symbol] = (quote, texts)
+        return option_wire.META, known[1]
+
+    # ── days ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _roll(self) -> bool:
+        """Go to the next session. False if there is none."""
+        day = next(self._days, None)
+        if day is None:
+            return False
+        self._day = day
+        for symbol, tape in day.tapes.items():
+            self.symbols[symbol].begin(tape, day.session)
+        self._take_day(self._book.asked_for())
+        return True
+
+    def _take_day(self, kept: list[Contract]) -> None:
+        day = self._day
+        spots: dict[str, Spots] = {}
+        for symbol, tape in day.tapes.items():
+            self.history[symbol] = charted(symbol, tape.history)
+            close = self.previous_close[symbol] = previous_close(tape)
+            yesterday = self._today.get(symbol, [])
+            today = self._today[symbol] = charted(symbol, candles_of(tape.prints))
+            self._today_ends[symbol] = [_end_ms(candle) for candle in today]
+            self._bars[symbol] = [] if is_index(symbol) else yesterday + today
+            self._ends[symbol] = [_end_ms(candle) for candle in self._bars[symbol]]
+            spots[symbol] = Spots(tape.prints.times_ms, tape.prints.prices, close, _swing(tape.history))
+        self._book = OptionBook(self.programme.seed, day.session, spots, kept)
+        self._texts: dict[str, tuple[OptionQuote, dict[int, str]]] = {}
+
+    def _completed(self, symbol: str) -> list[Candle]:
+        return self._today[symbol][: bisect_right(self._today_ends[symbol], self.position_ms)]
+
+
+def _end_ms(candle: Candle) -> int:
+    return candle.minute_us // 1000 + MINUTE_MS
+
+
+def _swing(history: list[Candle]) -> float:
+    """The newest session's range as a part of its close; 0.0 without history."""
+    if not history:
+        return 0.0
+    day = exchange_date(history[-1].minute_us)
+    candles = [candle for candle in history[-1440:] if exchange_date(candle.minute_us) == day]
+    lowest, highest = min(candle.low for candle in candles), max(candle.high for candle in candles)
+    return (highest - lowest) / candles[-1].close

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from alphakite.errors import UsageError
 from alphakite.simulator.faults import Faults
+from alphakite.simulator.oauth import DEFAULT_CALLBACK
 from alphakite.simulator.switches import parse_switches
 
 TAPE_KINDS = ("trades", "quotes", "bars")
@@ -40,6 +41,7 @@ class SimulatorOptions:
     pong_wait_s: at a numeric speed, how long the last heartbeat's pong is awaited
     access_life_s, refresh_life_s, code_life_s: how long a token or a code is good; a code by wall time
     token_clock: what ages tokens and stamps the token file: `tape` or `wall` (for clients that know no other)
+    callbacks: the redirect addresses that the app has registered, compared byte for byte
     tls: serve https and wss, and a CONNECT proxy that leads api.schwabapi.com here
     days: so many sessions one after the other; the nights and weekends between them pass on the tape
     caps: (service, most keys) where it differs from the reference's
@@ -66,6 +68,7 @@ class SimulatorOptions:
     refresh_life_s: int = 604_800
     code_life_s: int = 30
     token_clock: str = "tape"
+    callbacks: tuple[str, ...] = (DEFAULT_CALLBACK,)
     tls: bool = False
     days: int = 1
     caps: tuple[tuple[str, int], ...] = ()
@@ -73,6 +76,8 @@ class SimulatorOptions:
 
     def __post_init__(self) -> None:
         Faults(self.faults)
+        if not self.callbacks or not all(callback.startswith("https://") for callback in self.callbacks):
+            raise UsageError("--callback: not an https address", next_step=f"use one as {DEFAULT_CALLBACK}")
         parse_switches(self.switches)
         if not 1 <= self.days <= 30:
             raise UsageError(f"--days {self.days}: not a number of sessions", next_step="use 1 to 30")

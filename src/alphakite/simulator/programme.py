@@ -3,33 +3,47 @@
 In:   SimulatorOptions.      Out:  Programme: tapes re-dated to the session played, exchange wall time kept.
 Re-dating moves the played date by the distance of the extended opens; the days of `bars=` go, newest first, to the
 sessions before the one played. The conflation phase is part of it, so that the truth knows it too.
+Of several days `session`, `start_ms` and `tapes` are the first one's, `end_ms` is the last one's; `days()` gives all.
 """
 
 from __future__ import annotations
 
 import random
 from array import array
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 
 from alphakite.errors import UsageError
 from alphakite.model import Candle
-from alphakite.sessions import EXCHANGE, Session, previous_session, session_on
+from alphakite.sessions import EXCHANGE, Session, next_session, previous_session, session_on
+from alphakite.simulator.days import PlayedDay, each_day, switched
 from alphakite.simulator.options import DEFAULT_SYMBOL, SimulatorOptions, symbol_of
-from alphakite.simulator.synthetic import synthetic_tape
+from alphakite.simulator.switches import parse_switches
+from alphakite.simulator.synthetic import is_index, synthetic_tape
 from alphakite.simulator.tape import SymbolTape, read_bars, read_quotes, read_trades
 
 
 @dataclass(frozen=True, slots=True)
 class Programme:
-    """Times in epoch ms. `phase_ms`: a conflation window ends at each whole second plus this; 0 in aligned mode."""
+    """Times in epoch ms. `phase_ms`: a conflation window ends at each whole second plus this; 0 in aligned mode.
+
+    `sessions` empty: the one `session`. `switches`: as chosen; empty means the defaults.
+    """
 
     session: Session
     start_ms: int
     end_ms: int
     phase_ms: int
     tapes: dict[str, SymbolTape]
+    seed: int = 1
+    sessions: tuple[Session, ...] = ()
+    switches: Mapping[str, str] = field(default_factory=dict)
+
+    def days(self) -> Iterator[PlayedDay]:
+        """The sessions played, in order; each is made when it is asked for."""
+        sessions = self.sessions or (self.session,)
+        return each_day(sessions, self.start_ms, self.end_ms, self.tapes, self.seed, self.switches)
 
 
 def make_programme(options: SimulatorOptions) -> Programme:
@@ -37,6 +51,11 @@ def make_programme(options: SimulatorOptions) -> Programme:
 
     Raises: UsageError: a tape that cannot be played, a date without a session, a time outside the session.
     """
+    switches = parse_switches(options.switches)
+    if options.tapes and options.days > 1:
+        raise UsageError(
+            "--days: a tape is one session", next_step="leave out --tape to play several synthetic sessions"
+        )
     if options.tapes:
         tapes, own_date = _read_tapes(options)
         session = _session(options.session or own_date)
@@ -46,16 +65,26 @@ def make_programme(options: SimulatorOptions) -> Programme:
         session = _session(options.session) if options.session else _latest_session()
         symbols = options.symbols or (DEFAULT_SYMBOL,)
         tapes = {symbol: synthetic_tape(symbol, session, options.seed) for symbol in symbols}
-    open_ms, close_ms = session.extended_open_us // 1000, session.extended_close_us // 1000
+    for symbol in filter(is_index, tapes):
+        tapes[symbol].quotes = None
+    sessions = [session]
+    while len(sessions) < options.days:
+        sessions.append(next_session(sessions[-1].date))
+    tapes = {symbol: switched(tape, session, switches) for symbol, tape in tapes.items()}
+    open_ms, close_ms = session.extended_open_us // 1000, sessions[-1].extended_close_us // 1000
     start_ms = _moment(session, options.start) if options.start else open_ms
-    end_ms = _moment(session, options.end) if options.end else close_ms
-    if not open_ms <= start_ms < end_ms <= close_ms:
+    end_ms = _moment(sessions[-1], options.end) if options.end else close_ms
+    if not (
+        open_ms <= start_ms < session.extended_close_us // 1000
+        and sessions[-1].extended_open_us // 1000 < end_ms <= close_ms
+        and start_ms < end_ms
+    ):
         raise UsageError(
             "--start and --end: not within the session, or not in this order",
             next_step="use exchange times from 04:00 to 20:00, as in --start 10:15",
         )
     phase_ms = random.Random(f"{options.seed}:phase").randrange(1, 1000) if options.align == "random" else 0
-    return Programme(session, start_ms, end_ms, phase_ms, tapes)
+    return Programme(session, start_ms, end_ms, phase_ms, tapes, options.seed, tuple(sessions), switches)
 
 
 def _read_tapes(options: SimulatorOptions) -> tuple[dict[str, SymbolTape], date]:

@@ -1,58 +1,109 @@
-"""The REST side: token endpoint, userPreference, pricehistory. Every answer's `Date` is tape time, a refusal's too.
+"""The HTTP side: routes, bearer check, headers, faults. Every answer's `Date` is tape time, a refusal's too.
 
 In lock-step the tape stands while a call is under way: the middleware tells the player, and writes the whole answer
-before it lets the tape go on.
+before it lets the tape go on. A call that hangs by order is not under way: the tape goes on, as time would.
+What is answered is in `rest_oauth`, `rest_quotes`, `rest_chains`, `rest_history`, `rest_markets`.
 """
 
 from __future__ import annotations
 
-import json
+import asyncio
+import contextlib
 import uuid
-from collections.abc import Awaitable, Callable
-from datetime import UTC, date, datetime
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from aiohttp import web
 
-from alphakite.model import Candle
-from alphakite.sessions import EXCHANGE, session_at
-from alphakite.simulator.level_one import price_text
+from alphakite.errors import UsageError
+from alphakite.simulator import rest_chains, rest_history, rest_markets, rest_quotes
+from alphakite.simulator.faults import NAMES, Faults
 from alphakite.simulator.oauth import TokenStore
 from alphakite.simulator.player import Player
+from alphakite.simulator.rest_answers import (
+    access_denied,
+    answer,
+    service_error,
+    throttled,
+    too_big,
+    unauthorized,
+)
+from alphakite.simulator.rest_oauth import AT_AUTHORIZE, AUTHORIZE, TOKEN, OAuthRoutes
 from alphakite.simulator.streamer import Streamer
+from alphakite.simulator.switches import parse_switches
+from alphakite.simulator.tls import API_HOST
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-DEAD_TOKEN = {
-    "error": "unsupported_token_type",
-    "error_description": (
-        '400 Bad Request: "{"error_description":"Exception while authenticating refresh token '
-        "[tokenDigest=0123abcd, Exception=Failed refresh token authentication [tokenDigest=0123abcd]]"
-        '","error":"refresh_token_authentication_error"}"'
-    ),
-}
-DEFAULT_PERIOD_DAYS = 10
+STREAMER_PATH = "/ws"
+CORREL_ID, RESOURCE_VERSION = "Schwab-Client-CorrelId", "Schwab-Resource-Version"
+HANG, NO_STREAMER = "hang", "nostreamer"
+REST_FAULTS = {"html": "", HANG: "", "unauthorized": "", "toobig": "/chains", NO_STREAMER: "/userPreference"}
+"""What `rest=` may order beside a status, and the part of a path that it waits for if none is named."""
+LOOK_S = 0.05
+"""How often a hanging call looks whether its client has gone."""
 
 
 class Rest:
-    """Handlers of the REST routes."""
+    """Handlers of the HTTP routes. `address`: HOST:PORT listened on, once it is known."""
 
-    def __init__(self, player: Player, tokens: TokenStore, streamer: Streamer) -> None:
+    def __init__(
+        self,
+        player: Player,
+        tokens: TokenStore,
+        streamer: Streamer,
+        *,
+        faults: Faults | None = None,
+        switches: Mapping[str, str] | None = None,
+    ) -> None:
+        """Raises UsageError for an `oauth=` or `rest=` order that could never be served."""
+        self.address = ""
         self._player = player
         self._tokens = tokens
         self._streamer = streamer
+        self._faults = Faults() if faults is None else faults
+        self._switches = switches if switches is not None else parse_switches(())
+        self._oauth = OAuthRoutes(tokens, self._switches["code-error"])
+        self._check_orders()
+        self._correl_id = str(uuid.uuid4())
+        self._closing = asyncio.Event()
 
     def add_to(self, app: web.Application) -> None:
         """Add routes, middleware and the Date of tape time."""
-        app.router.add_post("/v1/oauth/token", self._token)
-        app.router.add_get("/trader/v1/userPreference", self._user_preference)
-        app.router.add_get("/marketdata/v1/pricehistory", self._price_history)
+        market = self._player.market
+        now = self._player.tape_ms
+        self._oauth.add_to(app)
+        get: dict[str, Callable[[web.Request], web.Response]] = {
+            "/trader/v1/userPreference": self._user_preference,
+            "/marketdata/v1/quotes": lambda r: rest_quotes.quotes(market, r.query, now()),
+            "/marketdata/v1/{symbol}/quotes": lambda r: rest_quotes.single_quote(
+                market, r.match_info["symbol"], r.query, now()
+            ),
+            "/marketdata/v1/chains": lambda r: rest_chains.chain(market, r.query, now(), self._switches),
+            "/marketdata/v1/expirationchain": lambda r: rest_chains.expirations(market, r.query, now()),
+            "/marketdata/v1/pricehistory": lambda r: rest_history.price_history(market, r.query, now()),
+            "/marketdata/v1/markets": lambda r: rest_markets.markets(r.query, now()),
+            "/marketdata/v1/markets/{name}": lambda r: rest_markets.one_market(r.match_info["name"], r.query, now()),
+            "/marketdata/v1/movers/{name}": lambda r: rest_markets.movers(market, r.match_info["name"], r.query),
+            "/marketdata/v1/instruments": lambda r: rest_markets.instruments(market, r.query),
+            "/marketdata/v1/instruments/{cusip}": lambda r: rest_markets.instrument(market, r.match_info["cusip"]),
+        }
+        for path, answer_to in get.items():
+            app.router.add_get(path, _handler(answer_to))
         app.middlewares.append(self._stand_still)
+        app.middlewares.append(self._guard)
         app.on_response_prepare.append(self._date)
+
+    def close(self) -> None:
+        """Let hanging calls end."""
+        self._closing.set()
 
     @web.middleware
     async def _stand_still(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path == "/ws":
+        if request.path == STREAMER_PATH:
             return await handler(request)
+        if self._hangs(request):
+            return await self._hang(request)
         self._player.rest_began()
         try:
             response = await handler(request)
@@ -62,133 +113,155 @@ class Rest:
         finally:
             self._player.rest_ended()
 
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path == STREAMER_PATH:
+            return await handler(request)
+        response = await self._answered(request, handler)
+        if not request.path.startswith("/v1/oauth/"):
+            response.headers[CORREL_ID] = request.headers.get(CORREL_ID) or str(uuid.uuid4())
+            response.headers[RESOURCE_VERSION] = "1"
+        return response
+
+    async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            if request.path.startswith("/v1/oauth/"):
+                return self._oauth_fault(request) or await handler(request)
+            faulty = self._rest_fault(request)
+            if faulty is not None:
+                return faulty
+            if not self._tokens.admits(_bearer(request)):
+                return unauthorized()
+            return await handler(request)
+        except web.HTTPException as error:
+            return service_error(request.path, error.status)
+
     async def _date(self, request: web.Request, response: web.StreamResponse) -> None:
         tape = datetime.fromtimestamp(self._player.tape_ms() // 1000, UTC)
         response.headers["Date"] = format_datetime(tape, usegmt=True)
 
-    async def _token(self, request: web.Request) -> web.Response:
-        form = await request.post()
-        if not self._tokens.knows_app(request.headers.get("Authorization", "")):
-            return _json({"error": "invalid_client"}, 401)
-        if form.get("grant_type") != "refresh_token":
-            return _json({"error": "unsupported_grant_type", "error_description": "400 Bad Request"}, 400)
-        token = self._tokens.refresh(str(form.get("refresh_token", "")))
-        return _json(DEAD_TOKEN, 400) if token is None else _json(token)
+    # Faults.
 
-    async def _user_preference(self, request: web.Request) -> web.Response:
-        if not self._admitted(request):
-            return _unauthorized()
-        correl_id = str(uuid.uuid4())
+    def _check_orders(self) -> None:
+        for order in self._faults.orders:
+            word = order.value.partition(":")[0]
+            if order.name == "oauth":
+                known = order.value in (HANG, AT_AUTHORIZE) or self._oauth.fault(order.value) is not None
+            elif order.name == "rest":
+                known = word in REST_FAULTS or _is_status(word)
+            else:
+                known = True
+            if not known:
+                raise UsageError(f"--fault {order.name}={order.value}: not a value", next_step=NAMES[order.name])
+
+    def _take(self, name: str, accepts: Callable[[str], bool]) -> str | None:
+        """The value of the first order of this name that is due and fits the occasion."""
+        day, wall = self._player.moment()
+        for order in self._faults.orders:
+            if order.name == name and accepts(order.value) and self._faults.take(name, wall, order.value, day=day):
+                return order.value
+        return None
+
+    def _hangs(self, request: web.Request) -> bool:
+        if request.path == TOKEN:
+            return self._take("oauth", lambda value: value == HANG) is not None
+        if request.path == AUTHORIZE:
+            return False
+        return self._take("rest", lambda value: _fits(value, request.path, (HANG,))) is not None
+
+    async def _hang(self, request: web.Request) -> web.StreamResponse:
+        while request.transport is not None and not request.transport.is_closing() and not self._closing.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._closing.wait()
+        return service_error(request.path, 504)
+
+    def _oauth_fault(self, request: web.Request) -> web.Response | None:
+        if request.path == AUTHORIZE:
+            value = self._take("oauth", lambda value: value == AT_AUTHORIZE)
+        else:
+            value = self._take("oauth", lambda value: value != AT_AUTHORIZE and self._oauth.fault(value) is not None)
+        return None if value is None else self._oauth.fault(value)
+
+    def _rest_fault(self, request: web.Request) -> web.Response | None:
+        words = ("html", "unauthorized", "toobig")
+        value = self._take("rest", lambda value: _fits(value, request.path, words))
+        if value is None:
+            return None
+        match value.partition(":")[0]:
+            case "html":
+                return access_denied()
+            case "unauthorized":
+                self._tokens.revoke(_bearer(request))
+                return unauthorized()
+            case "toobig":
+                return too_big()
+            case "401":
+                return unauthorized()
+            case "429":
+                return throttled()
+            case status:
+                return service_error(request.path, int(status))
+
+    # userPreference.
+
+    def _user_preference(self, request: web.Request) -> web.Response:
+        correl_id = self._correl_id if self._switches["correl-id"] == "kept" else str(uuid.uuid4())
         self._streamer.correl_ids.add(correl_id)
-        return _json(
-            {
-                "accounts": [
-                    {
-                        "accountNumber": "00000000",
-                        "primaryAccount": True,
-                        "type": "BROKERAGE",
-                        "nickName": "Individual",
-                        "displayAcctId": "...000",
-                        "autoPositionEffect": False,
-                        "accountColor": "Green",
-                        "lotSelectionMethod": "FIFO",
-                    }
-                ],
-                "streamerInfo": [
-                    {
-                        "streamerSocketUrl": f"ws://{request.host}/ws",
-                        "schwabClientCustomerId": self._tokens.customer_id,
-                        "schwabClientCorrelId": correl_id,
-                        "schwabClientChannel": "N9",
-                        "schwabClientFunctionId": "APIAPP",
-                    }
-                ],
-                "offers": [{"level2Permissions": False, "mktDataPermission": "NP"}],
-            }
-        )
+        preference: dict[str, object] = {
+            "accounts": [
+                {
+                    "accountNumber": "00000000",
+                    "primaryAccount": True,
+                    "type": "BROKERAGE",
+                    "nickName": "Individual",
+                    "displayAcctId": "...000",
+                    "autoPositionEffect": False,
+                    "accountColor": "Green",
+                    "lotSelectionMethod": "FIFO",
+                }
+            ],
+            "streamerInfo": [
+                {
+                    "streamerSocketUrl": self._socket_url(request),
+                    "schwabClientCustomerId": self._tokens.customer_id,
+                    "schwabClientCorrelId": correl_id,
+                    "schwabClientChannel": "N9",
+                    "schwabClientFunctionId": "APIAPP",
+                }
+            ],
+            "offers": [{"level2Permissions": False, "mktDataPermission": "NP"}],
+        }
+        if self._take("rest", lambda value: _fits(value, request.path, (NO_STREAMER,))) is not None:
+            del preference["streamerInfo"]
+        return answer([preference] if self._switches["user-preference"] == "array" else preference)
 
-    async def _price_history(self, request: web.Request) -> web.Response:
-        if not self._admitted(request):
-            return _unauthorized()
-        query = request.query
-        symbol = query.get("symbol", "")
-        minutes = query.get("frequencyType", "minute") == "minute" and query.get("frequency", "1") == "1"
-        if not symbol or not minutes or query.get("periodType", "day") != "day":
-            return _bad_request("Only minute candles of periodType=day are played.")
-        try:
-            start_ms, end_ms = (int(query[name]) if name in query else None for name in ("startDate", "endDate"))
-            period = int(query.get("period", DEFAULT_PERIOD_DAYS))
-        except ValueError:
-            return _bad_request("startDate, endDate and period are numbers.")
-        market = self._player.market
-        known = market.candles(symbol) if symbol in market.symbols else []
-        extended = query.get("needExtendedHoursData", "true").lower() != "false"
-        candles = [candle for candle in known if extended or _is_regular(candle)]
-        if start_ms is None:
-            candles = _newest_days(candles, period)
-        candles = [
-            candle
-            for candle in candles
-            if (start_ms or 0) <= candle.minute_us // 1000 and (end_ms is None or candle.minute_us // 1000 <= end_ms)
-        ]
-        text = f'{{"candles":[{",".join(map(_candle_text, candles))}],"symbol":{json.dumps(symbol)}'
-        text += f',"empty":{"false" if candles else "true"}'
-        close = market.previous_close.get(symbol)
-        if query.get("needPreviousClose", "false").lower() == "true" and close is not None:
-            day_us = market.history[symbol][-1].minute_us
-            text += f',"previousClose":{_double(close)},"previousCloseDate":{_central_midnight_ms(day_us)}'
-        return web.Response(text=text + "}", content_type="application/json")
-
-    def _admitted(self, request: web.Request) -> bool:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        return scheme == "Bearer" and self._tokens.admits(token)
+    def _socket_url(self, request: web.Request) -> str:
+        """At the address that the client has used; by a host name of Schwab's (the proxy), at our own."""
+        secure = request.transport is not None and request.transport.get_extra_info("sslcontext") is not None
+        host = self.address if request.host.partition(":")[0] == API_HOST else request.host
+        return f"{'wss' if secure else 'ws'}://{host}{STREAMER_PATH}"
 
 
-def _is_regular(candle: Candle) -> bool:
-    session = session_at(candle.minute_us)
-    return session is not None and session.regular_open_us <= candle.minute_us < session.regular_close_us
+def _handler(answer_to: Callable[[web.Request], web.Response]) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return answer_to(request)
+
+    return handle
 
 
-def _newest_days(candles: list[Candle], period: int) -> list[Candle]:
-    """The candles of the newest `period` days that have any."""
-    days = sorted({_day(candle) for candle in candles})[-period:] if period > 0 else []
-    return [candle for candle in candles if days and _day(candle) >= days[0]]
+def _bearer(request: web.Request) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token if scheme == "Bearer" else ""
 
 
-def _day(candle: Candle) -> date:
-    return datetime.fromtimestamp(candle.minute_us // 1_000_000, EXCHANGE).date()
+def _is_status(word: str) -> bool:
+    return word.isdigit() and 400 <= int(word) < 600
 
 
-def _central_midnight_ms(time_us: int) -> int:
-    """Schwab stamps a day with midnight in Chicago, an hour after New York's."""
-    day = datetime.fromtimestamp(time_us // 1_000_000, EXCHANGE)
-    return int(day.replace(hour=1, minute=0, second=0).timestamp()) * 1000
-
-
-def _double(price: int) -> str:
-    """REST prints doubles as Java does: 100.0."""
-    text = price_text(price)
-    return text if "." in text else f"{text}.0"
-
-
-def _candle_text(candle: Candle) -> str:
-    prices = zip(("open", "high", "low", "close"), (candle.open, candle.high, candle.low, candle.close), strict=True)
-    fields = ",".join(f'"{name}":{_double(price)}' for name, price in prices)
-    return f'{{{fields},"volume":{candle.volume},"datetime":{candle.minute_us // 1000}}}'
-
-
-def _json(value: object, status: int = 200) -> web.Response:
-    text = json.dumps(value, separators=(",", ":"))
-    return web.Response(text=text, status=status, content_type="application/json")
-
-
-def _error(status: int, title: str, detail: str) -> web.Response:
-    return _json({"errors": [{"id": str(uuid.uuid4()), "status": status, "title": title, "detail": detail}]}, status)
-
-
-def _unauthorized() -> web.Response:
-    return _error(401, "Unauthorized", "Client not authorized")
-
-
-def _bad_request(detail: str) -> web.Response:
-    return _error(400, "Bad Request", detail)
+def _fits(value: str, path: str, words: tuple[str, ...]) -> bool:
+    """Whether `rest=WORD[:PATH]` is for this path; a status is a word when errors are asked for."""
+    word, _, part = value.partition(":")
+    if _is_status(word):
+        return HANG not in words and NO_STREAMER not in words and part in path
+    return word in words and (part or REST_FAULTS[word]) in path

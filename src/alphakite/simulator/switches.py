@@ -27,10 +27,16 @@ SWITCHES: dict[str, Switch] = {
     "index": Switch(("streams", "silent"), "whether $SPX and the like stream on LEVELONE_EQUITIES"),
     "sizes": Switch(("shares", "lots"), "the unit of an equity's bid and ask size"),
     "key-order": Switch(("first", "last"), "whether `key` stands before or behind the numbered fields"),
+    "services": Switch(("apart", "together"), "whether the services of one second share a frame"),
+    "parallel": Switch(("served", "fails"), "what a second command on one service in the same message gets: 22 to 25"),
     "early-command": Switch(("closes", "stays"), "what follows code 20 for a command before LOGIN"),
     "cross-trade-time": Switch(("moves", "still"), "whether field 36 moves with the closing cross"),
     "strike-count": Switch(("per-side", "total"), "what strikeCount counts"),
     "user-preference": Switch(("object", "array"), "the form of userPreference's answer"),
+    "code-error": Switch(
+        ("invalid_grant", "unsupported_token_type", "invalid_request"), "the error of a late code or another redirect"
+    ),
+    "empty-chain": Switch(("SUCCESS", "FAILED"), "the status of a chain in which nothing matches"),
     "correl-id": Switch(("fresh", "kept"), "whether userPreference gives another id at every call"),
     "first-tick": Switch(("04:00", "07:00"), "from when equities tick"),
 }

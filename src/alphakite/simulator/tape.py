@@ -73,13 +73,15 @@ class Quotes:
 class SymbolTape:
     """What is played of one symbol. Without `quotes`, quotes are made around the trades (level_one.py).
 
-    `history` holds the minute candles of earlier sessions, oldest first.
+    `history` holds the minute candles of earlier sessions, oldest first; `statuses` the changes of the security
+    status, (epoch ms, text), in order of time.
     """
 
     symbol: str
     prints: Prints = field(default_factory=Prints)
     quotes: Quotes | None = None
     history: list[Candle] = field(default_factory=list)
+    statuses: list[tuple[int, str]] = field(default_factory=list)
 
 
 class PriceReader:

@@ -11,6 +11,9 @@ window is a tape second; with a random phase rows follow the frames' stamps, a w
     Day     open, high, low, close of the prints that move the regular-market fields, whole session or up to --end;
             volume since the last reset; the number of Second rows; vwap with the closing cross
 
+Of several sessions each has its rows: sma9 carries over, vwap begins anew, cumulative volume goes on until 07:28.
+An index has no volume: None in every volume and in vwap. With cross-trade-time=still the closing cross does not count.
+
 A start inside the session seeds both indicators as pricehistory would answer: sma9 with the newest minutes before it,
 vwap with Σ(typical price × volume) of the regular minutes before it (16:00 too, where the closing cross stands).
 """
@@ -22,7 +25,9 @@ from dataclasses import dataclass
 
 from alphakite.model import Candle
 from alphakite.sessions import Session, session_at
+from alphakite.simulator.days import PlayedDay
 from alphakite.simulator.programme import Programme
+from alphakite.simulator.synthetic import is_index
 from alphakite.simulator.tape import SymbolTape, candles_of
 
 PERIOD = 9
@@ -39,8 +44,8 @@ class Second:
     ticker: str
     timestamp_s: int
     price: int | None
-    volume: int
-    day_volume: int
+    volume: int | None
+    day_volume: int | None
     sma9: int | None
     vwap: int | None
 
@@ -55,7 +60,7 @@ class Minute:
     high: int
     low: int
     close: int
-    volume: int
+    volume: int | None
     sma9: int | None
     vwap: int | None
 
@@ -70,7 +75,7 @@ class Day:
     high: int | None
     low: int | None
     close: int | None
-    volume: int
+    volume: int | None
     rows: int
     vwap: int | None
 
@@ -96,37 +101,53 @@ class Window:
     crossed: bool
 
 
+@dataclass(slots=True)
+class Carried:
+    """What a symbol takes from one session into the next: the newest closes, cumulative volume."""
+
+    closes: list[int]
+    volume: int
+
+
 def compute_truth(programme: Programme) -> Truth:
-    """The answer for every symbol of the programme."""
+    """The answer for every symbol and session of the programme."""
     truth = Truth([], [], [])
-    for tape in programme.tapes.values():
-        _Reckoning(programme, tape).add_to(truth)
+    carried: dict[str, Carried] = {}
+    for day in programme.days():
+        for symbol, tape in day.tapes.items():
+            reckoning = _Reckoning(programme, day, tape, carried.get(symbol))
+            carried[symbol] = reckoning.add_to(truth)
     truth.seconds.sort(key=lambda row: (row.timestamp_s, row.ticker))
     truth.minutes.sort(key=lambda row: (row.timestamp_s, row.ticker))
-    truth.days.sort(key=lambda row: row.ticker)
+    truth.days.sort(key=lambda row: (row.session, row.ticker))
     return truth
 
 
 class _Reckoning:
-    """One symbol's way through the session."""
+    """One symbol's way through one session."""
 
-    def __init__(self, programme: Programme, tape: SymbolTape) -> None:
-        session = programme.session
-        self.programme, self.tape, self.session = programme, tape, session
+    def __init__(self, programme: Programme, day: PlayedDay, tape: SymbolTape, carried: Carried | None) -> None:
+        session = day.session
+        self.programme, self.day, self.tape, self.session = programme, day, tape, session
         self.open_ms, self.close_ms = session.regular_open_us // 1000, session.regular_close_us // 1000
         self.closes: list[int] = []
+        self.volume = 0
         self.thirds = 0
         self.counted = 0
-        self._seed()
+        self.index = is_index(tape.symbol)
+        if carried is None:
+            self._seed()
+        else:
+            self.closes, self.volume = carried.closes, carried.volume
 
-    def add_to(self, truth: Truth) -> None:
+    def add_to(self, truth: Truth) -> Carried:
         """Append this symbol's rows."""
         ticker, rows = self.tape.symbol, 0
         bar: list[int] = []
-        volume = 0
+        volume = self.volume
         minute = -1
         latest: Minute | None = None
-        for window in _windows(self.programme, self.tape):
+        for window in _windows(self.programme, self.day, self.tape, self.volume):
             rows += 1
             second = window.stamp_ms // 1000
             change = window.volume - window.before
@@ -145,25 +166,34 @@ class _Reckoning:
                     bar = _grown(bar, window.price)
                 sma9, vwap = self._sma9(bar), self._vwap()
                 if bar:
-                    grown = change + (latest.volume if latest and latest.timestamp_s == minute * 60 else 0)
+                    grown = change + ((latest.volume or 0) if latest and latest.timestamp_s == minute * 60 else 0)
                     if latest is not None and latest.timestamp_s != minute * 60:
                         truth.minutes.append(latest)
-                    latest = Minute(ticker, minute * 60, bar[0], bar[1], bar[2], bar[3], grown, sma9, vwap)
-            truth.seconds.append(Second(ticker, second, window.price, change, volume, sma9, vwap))
+                    told = None if self.index else grown
+                    latest = Minute(ticker, minute * 60, bar[0], bar[1], bar[2], bar[3], told, sma9, vwap)
+            if self.index:
+                truth.seconds.append(Second(ticker, second, window.price, None, None, sma9, None))
+            else:
+                truth.seconds.append(Second(ticker, second, window.price, change, volume, sma9, vwap))
         if latest is not None:
             truth.minutes.append(latest)
-        truth.days.append(self._day(rows, volume))
+        truth.days.append(self._day(rows, None if self.index else volume))
+        return Carried((self.closes + bar[3:4])[-PERIOD:], volume)
 
     def _seed(self) -> None:
-        start_us = self.programme.start_ms * 1000
-        candles = [candle for candle in self.tape.history if candle.volume and _in_regular(candle)]
-        today = [candle for candle in candles_of(self.tape.prints) if candle.volume and candle.minute_us < start_us]
+        start_us = self.day.start_ms * 1000
+        candles = [candle for candle in self.tape.history if self._counts(candle) and _in_regular(candle)]
+        made = candles_of(self.tape.prints)
+        today = [candle for candle in made if self._counts(candle) and candle.minute_us < start_us]
         regular = [candle for candle in today if _in_regular(candle)]
         self.closes = [candle.close for candle in (candles + regular)[-PERIOD:]]
         counted = [candle for candle in today if candle.minute_us == self.session.regular_close_us]
         for candle in regular + counted:
             self.thirds += candle.volume * (candle.high + candle.low + candle.close)
             self.counted += candle.volume
+
+    def _counts(self, candle: Candle) -> bool:
+        return candle.volume > 0 or self.index
 
     def _sma9(self, bar: list[int]) -> int | None:
         window = [*self.closes[1 - PERIOD :], bar[3]] if bar else self.closes[-PERIOD:]
@@ -172,9 +202,9 @@ class _Reckoning:
     def _vwap(self) -> int | None:
         return _half_even(self.thirds, 3 * self.counted * TO_MICROS) if self.counted else None
 
-    def _day(self, rows: int, volume: int) -> Day:
+    def _day(self, rows: int, volume: int | None) -> Day:
         prints = self.tape.prints
-        last_ms = min(self.close_ms + AFTER_CLOSE_MS, self.programme.end_ms)
+        last_ms = min(self.close_ms + AFTER_CLOSE_MS, self.day.end_ms)
         prices = [
             price
             for time_ms, price, closing in zip(prints.times_ms, prints.prices, prints.closing, strict=True)
@@ -186,20 +216,25 @@ class _Reckoning:
         return Day(self.tape.symbol, day, first, high, low, last, volume, rows, self._vwap())
 
 
-def _windows(programme: Programme, tape: SymbolTape) -> Iterator[Window]:
-    """The windows from start to end in which something arrived, in order."""
-    session, prints = programme.session, tape.prints
+def _windows(programme: Programme, day: PlayedDay, tape: SymbolTape, volume: int) -> Iterator[Window]:
+    """The windows from start to end in which something arrived, in order. `volume`: cumulative at the beginning.
+
+    A window that runs beyond the session's end makes no row; only the last session's is cut.
+    """
+    session, prints = day.session, tape.prints
     begin_ms, reset_ms = session.extended_open_us // 1000, session.volume_reset_us // 1000
     open_ms, close_ms = session.regular_open_us // 1000, session.regular_close_us // 1000
-    ends = {_end(programme, time_ms) for time_ms in prints.times_ms if _played(programme, time_ms)}
+    cross_ms = 0 if programme.switches.get("cross-trade-time") == "still" else AFTER_CLOSE_MS
+    ends = {_end(programme, time_ms) for time_ms in prints.times_ms if _played(day, time_ms)}
     if tape.quotes is not None:
-        ends |= {_end(programme, time_ms) for time_ms in tape.quotes.times_ms if _played(programme, time_ms)}
-    if _played(programme, reset_ms):
+        ends |= {_end(programme, time_ms) for time_ms in tape.quotes.times_ms if _played(day, time_ms)}
+    ends |= {_end(programme, time_ms) for time_ms, _ in tape.statuses if _played(day, time_ms)}
+    if _played(day, reset_ms) and not is_index(tape.symbol):
         ends.add(_end(programme, reset_ms))
-    place = cumulative = 0
+    place, cumulative = 0, volume
     price: int | None = None
     reset = False
-    for end_ms in [programme.start_ms, *sorted(ends)]:
+    for end_ms in [day.start_ms, *sorted(ends)]:
         before, traded, crossed = cumulative, False, False
         while place < len(prints.times_ms) and prints.times_ms[place] < end_ms:
             time_ms = prints.times_ms[place]
@@ -209,17 +244,17 @@ def _windows(programme: Programme, tape: SymbolTape) -> Iterator[Window]:
             traded = True
             if time_ms >= begin_ms:
                 price = prints.prices[place]
-            ends_ms = close_ms + AFTER_CLOSE_MS if prints.closing[place] else close_ms
+            ends_ms = close_ms + cross_ms if prints.closing[place] else close_ms
             crossed |= open_ms <= time_ms < ends_ms
             place += 1
         if not reset and end_ms > reset_ms:
             reset, before, cumulative = True, 0, 0
-        if end_ms != programme.start_ms:
+        if day.start_ms < end_ms <= session.extended_close_us // 1000:
             yield Window(end_ms - 1, price, before, cumulative, traded, crossed)
 
 
-def _played(programme: Programme, time_ms: int) -> bool:
-    return programme.start_ms <= time_ms < programme.end_ms
+def _played(day: PlayedDay, time_ms: int) -> bool:
+    return day.start_ms <= time_ms < day.end_ms
 
 
 def _end(programme: Programme, time_ms: int) -> int:

@@ -7,6 +7,7 @@ Times are epoch ms. Source: captures of 2025 named in the project's Schwab refer
 from __future__ import annotations
 
 import json
+import re
 
 from alphakite.model import Candle
 from alphakite.sessions import session_at
@@ -17,15 +18,45 @@ HOUR_MINUTES = 180
 CHART_FIELDS = 9
 
 
+HEAD = re.compile(r'\{((?:"seq":\d+,)?"key":"(?:[^"\\]|\\.)*"(?:,"[A-Za-z]+":(?:"[^"]*"|true|false))*),(".*)\}', re.S)
+"""An item: seq, key and meta keys, then the numbered fields."""
+
+
 def data_frame(service: str, stamp_ms: int, items: list[str]) -> str:
     """One data element with these items."""
-    content = ",".join(items)
-    return f'{{"data":[{{"service":"{service}", "timestamp":{stamp_ms},"command":"SUBS","content":[{content}]}}]}}'
+    return data_frames(stamp_ms, [(service, items)])
+
+
+def data_frames(stamp_ms: int, elements: list[tuple[str, list[str]]]) -> str:
+    """A data frame with one element for each service."""
+    texts = [
+        f'{{"service":"{service}", "timestamp":{stamp_ms},"command":"SUBS","content":[{",".join(items)}]}}'
+        for service, items in elements
+    ]
+    return f'{{"data":[{",".join(texts)}]}}'
+
+
+def key_last(item: str) -> str:
+    """The same item with its numbered fields first, and `key` and the meta keys behind them."""
+    match = HEAD.fullmatch(item)
+    return item if match is None else f"{{{match[2]},{match[1]}}}"
 
 
 def heartbeat(stamp_ms: int) -> str:
     """A heartbeat."""
     return f'{{"notify":[{{"heartbeat":"{stamp_ms}"}}]}}'
+
+
+def notify(stamp_ms: int, code: int, message: str) -> str:
+    """The server's word before it ends a stream."""
+    return f'{{"notify":[{{"service":"ADMIN","timestamp":{stamp_ms},"content":{{"code":{code},"msg":"{message}"}}}}]}}'
+
+
+def activity_item(key: str, sequence: int, account: str, wanted: frozenset[int]) -> str:
+    """The first item of ACCT_ACTIVITY: its subscription."""
+    values = {1: f'"{account}"', 2: '"SUBSCRIBED"', 3: '""'}
+    fields = "".join(f',"{number}":{text}' for number, text in values.items() if number in wanted)
+    return f'{{"seq":{sequence},"key":{json.dumps(key)}{fields}}}'
 
 
 def response(

@@ -8,14 +8,15 @@ count of base-10000 digits, the weight of the first, a sign, the number of decim
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from struct import Struct
 
-from alphakite.model import INDICATOR_SCALE, PRICE_SCALE, EquityRow, IndicatorRow
+from alphakite.model import INDICATOR_SCALE, PRICE_SCALE, EquityRow, IndicatorRow, IndicatorValueRow
 
 EQUITY_COLUMNS = ("ticker", "timestamp", "price", "volume", "flags", "journal_no", "seq", "item")
 INDICATOR_COLUMNS = ("ticker", "timestamp", "sma9", "vwap", "flags", "journal_no", "seq", "item")
+VALUE_COLUMNS = ("ticker", "timestamp", "value", "flags", "journal_no", "seq", "item", "definition_id")
 EPOCH_2000_US = 946_684_800_000_000
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
@@ -29,6 +30,7 @@ INDICATOR_DECIMALS = 6
 _head = Struct(">hi").pack
 _timestamp = Struct(">iq").pack
 _after_values = Struct(">ihiiiqii").pack
+_after_value = Struct(">ihiiiqiiih").pack
 _after_null = Struct(">iihiiiqii").pack
 _after_volume = Struct(">iqihiiiqii").pack
 _digits = [Struct(f">iHhHH{count}H").pack for count in range(8)]
@@ -62,6 +64,20 @@ def pack_indicators(rows: Sequence[IndicatorRow]) -> bytes:
             NULL if sma9 is None else pack_indicator(sma9),
             NULL if vwap is None else pack_indicator(vwap),
             _after_values(2, row.flags, 4, row.journal_no, 8, row.seq, 4, row.item),
+        )
+    parts.append(TRAILER)
+    return b"".join(parts)
+
+
+def pack_values(rows: Sequence[IndicatorValueRow], ids: Mapping[str, int]) -> bytes:
+    """COPY bytes of `store.indicator_values` (VALUE_COLUMNS). Args: ids: by digest of the definition."""
+    parts = [HEADER]
+    for row in rows:
+        parts += (
+            _start(row.ticker),
+            _timestamp(8, row.timestamp_us - EPOCH_2000_US),
+            NULL if row.value is None else pack_indicator(row.value),
+            _after_value(2, row.flags, 4, row.journal_no, 8, row.seq, 4, row.item, 2, ids[row.definition.digest]),
         )
     parts.append(TRAILER)
     return b"".join(parts)

@@ -23,7 +23,15 @@ from alphakite.store.faults import classify
 FILE_NAME = re.compile(r"(\d{14})_(\w+)\.sql")
 ADVISORY_KEY = 4_240_961_107_126_001
 """Arbitrary, ours: two runners wait for each other on it."""
-NAMES = ("equity_data", "indicators", "option_prices", "streaming_metrics", "stream_gaps", "quality_events")
+NAMES = (
+    "equity_data",
+    "indicators",
+    "indicator_values",
+    "option_prices",
+    "streaming_metrics",
+    "stream_gaps",
+    "quality_events",
+)
 LEDGER = """
 create schema if not exists supabase_migrations;
 create table if not exists supabase_migrations.schema_migrations (

@@ -21,9 +21,16 @@ import msgspec
 
 from alphakite import log
 from alphakite.errors import AlphakiteError, FatalError, RejectedError
-from alphakite.model import Batch, GapRow, Metrics, QualityEvent
+from alphakite.model import Batch, GapRow, IndicatorDefinition, IndicatorValueRow, Metrics, QualityEvent
 from alphakite.store import migrate
-from alphakite.store.binary import EQUITY_COLUMNS, INDICATOR_COLUMNS, pack_equity, pack_indicators
+from alphakite.store.binary import (
+    EQUITY_COLUMNS,
+    INDICATOR_COLUMNS,
+    VALUE_COLUMNS,
+    pack_equity,
+    pack_indicators,
+    pack_values,
+)
 from alphakite.store.database import connect
 from alphakite.store.faults import DATABASE_ERRORS, classify
 
@@ -46,6 +53,7 @@ from unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::timestamptz
     as u (seq, item, ticker, kind, at, detail)
 on conflict do nothing
 """
+DEFINITION_SQL = "select store.definition_id($1, $2, $3::jsonb, $4, $5, $6, $7, $8)"
 METRICS_SQL = """
 insert into store.streaming_metrics ("timestamp", records_processed, error_count, service_status, details)
 values (coalesce($1, public.stream_now()), $2, $3, $4, $5::jsonb)
@@ -76,6 +84,8 @@ class PostgresSink:
         self._step = on_step
         self._log = log.get("sink")
         self._journal_id = ""
+        self._ids: dict[str, int] = {}
+        """Definitions of custom indicators by digest; of this connection's database."""
         self._rows: Any = None
         self._side: Any = None
         self._rows_lock, self._side_lock = asyncio.Lock(), asyncio.Lock()
@@ -103,6 +113,8 @@ class PostgresSink:
             if self.committed_seq == batch.last_seq:
                 return 0  # it is in, only the answer was lost
             try:
+                if batch.values:
+                    await self._define(connection, batch)
                 return await self._store(connection, batch)
             except BaseException as error:
                 await self._drop_rows()  # and so read the position again
@@ -137,6 +149,7 @@ class PostgresSink:
         try:
             await migrate.require_current(connection)
             await self._register(connection)
+            self._ids = {}
         except BaseException as error:
             connection.terminate()
             if isinstance(error, DATABASE_ERRORS):
@@ -162,6 +175,12 @@ class PostgresSink:
             self._clock_mode,
             self.journal_no,
         )
+
+    async def _define(self, connection: Any, batch: Batch) -> None:
+        """Definitions not seen before get their ids, before the transaction: an id without values does no harm."""
+        for one in definitions(batch.values):
+            if one.digest not in self._ids:
+                self._ids[one.digest] = await connection.fetchval(DEFINITION_SQL, *msgspec.structs.astuple(one))
 
     async def _store(self, connection: Any, batch: Batch) -> int:
         try:
@@ -226,14 +245,14 @@ class PostgresSink:
         )
 
     async def _copy_rows(self, connection: Any, batch: Batch) -> int:
-        for table, columns, packed in _packed(batch):
+        for table, columns, packed in self._packed(batch):
             await _copy(connection, table, columns, packed, schema="store")
         return 0
 
     async def _copy_rows_staged(self, connection: Any, batch: Batch) -> int:
         """Through temporary tables: keys that exist are left as they are, and counted."""
         given = stored = 0
-        for table, columns, packed in _packed(batch):
+        for table, columns, packed in self._packed(batch):
             stage, listed = f"stage_{table}", ", ".join(f'"{name}"' for name in columns)
             await connection.execute(f"create temporary table {stage} (like store.{table}) on commit drop")
             for name in ("sma9_def", "vwap_def") if table == "indicators" else ():
@@ -244,6 +263,16 @@ class PostgresSink:
             )
             stored += int(answer.split()[-1])
         return given - stored
+
+    def _packed(self, batch: Batch) -> list[tuple[str, tuple[str, ...], bytes]]:
+        found: list[tuple[str, tuple[str, ...], bytes]] = []
+        if batch.equity:
+            found.append(("equity_data", EQUITY_COLUMNS, pack_equity(batch.equity)))
+        if batch.indicators:
+            found.append(("indicators", INDICATOR_COLUMNS, pack_indicators(batch.indicators)))
+        if batch.values:
+            found.append(("indicator_values", VALUE_COLUMNS, pack_values(batch.values, self._ids)))
+        return found
 
     async def _aside(self, sql: str, *values: object) -> None:
         """One statement on the second connection."""
@@ -267,15 +296,6 @@ class PostgresSink:
         await _end(connection)
 
 
-def _packed(batch: Batch) -> list[tuple[str, tuple[str, ...], bytes]]:
-    found: list[tuple[str, tuple[str, ...], bytes]] = []
-    if batch.equity:
-        found.append(("equity_data", EQUITY_COLUMNS, pack_equity(batch.equity)))
-    if batch.indicators:
-        found.append(("indicators", INDICATOR_COLUMNS, pack_indicators(batch.indicators)))
-    return found
-
-
 async def _copy(connection: Any, table: str, columns: tuple[str, ...], packed: bytes, schema: str | None = None) -> str:
     async def once() -> AsyncIterator[bytes]:
         yield packed
@@ -285,6 +305,11 @@ async def _copy(connection: Any, table: str, columns: tuple[str, ...], packed: b
             table, source=once(), columns=columns, schema_name=schema, format="binary", timeout=STATEMENT_WITHIN_S
         )
     )
+
+
+def definitions(values: list[IndicatorValueRow]) -> list[IndicatorDefinition]:
+    """Each definition once, in the order of their first rows."""
+    return list({row.definition.digest: row.definition for row in values}.values())
 
 
 def gap_columns(gaps: list[GapRow]) -> tuple[list[Any], ...]:

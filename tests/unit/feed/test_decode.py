@@ -12,21 +12,17 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from alphakite.feed.schwab.decode import Decoded, decode, stamp_ms
-from alphakite.feed.schwab.fields import (
-    ABSENT,
-    EQUITY_FIELDS,
-    EQUITY_OTHER,
-    MAX_PRICE,
-    MAX_TIME_MS,
-    MAX_WHOLE,
-    PRICES,
-)
+from alphakite.feed.schwab.fields import EQUITY, MAX_PRICE, MAX_TIME_MS, MAX_WHOLE
+from alphakite.model import ChartBar, EquityUpdate, OptionUpdate
 
 GOLDEN: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[2] / "golden" / "schwab_frames.json").read_text(encoding="utf-8")
 )
 AT_MS = 1795446904182
-NAMES = {name: str(number) for number, name in EQUITY_FIELDS.items()}
+READ = EquityUpdate.__struct_fields__[1:]
+NAMES = {field.name: str(field.number) for field in EQUITY if field.name in READ and field.name != "security_status"}
+OTHER = [field.number for field in EQUITY if field.name not in READ]
+PRICES = ("bid", "ask", "last")
 SIZES = ("bid_size", "ask_size", "volume", "last_size")
 TIMES = ("quote_time_ms", "trade_time_ms", "regular_trade_time_ms")
 
@@ -39,17 +35,21 @@ def frame(*items: str, service: str = "LEVELONE_EQUITIES") -> bytes:
     ).encode()
 
 
-def changed(decoded: Decoded) -> list[dict[str, Any]]:
-    """The updates as plain dictionaries of what was in the message."""
+def said(records: list[Any], kind: type[Any]) -> list[dict[str, Any]]:
+    """Records as plain dictionaries of what was in the message."""
     return [
-        {"key": update.key}
-        | {name: value for name in EQUITY_FIELDS.values() if (value := getattr(update, name)) is not UNSET}
-        for update in decoded.updates
+        {name: value for name in kind.__struct_fields__ if (value := getattr(record, name)) is not UNSET}
+        for record in records
     ]
 
 
-def test_the_three_kinds_of_field_are_all_there_are() -> None:
-    assert set(NAMES) == {*PRICES, *SIZES, *TIMES} == set(ABSENT)
+def changed(decoded: Decoded) -> list[dict[str, Any]]:
+    """The updates of equities."""
+    return said(decoded.updates, EquityUpdate)
+
+
+def test_the_three_kinds_of_number_are_all_there_are() -> None:
+    assert set(NAMES) == {*PRICES, *SIZES, *TIMES}
 
 
 @pytest.mark.parametrize("golden", GOLDEN, ids=[golden["name"] for golden in GOLDEN])
@@ -60,7 +60,8 @@ def test_frames_of_the_schwab_reference(golden: dict[str, Any]) -> None:
     assert decoded.kind == golden["kind"]
     assert stamp_ms(payload) == golden["stamp_ms"]
     assert changed(decoded) == golden["updates"]
-    assert decoded.other_items == golden["other_items"]
+    assert said(decoded.options, OptionUpdate) == golden["options"]
+    assert said(decoded.bars, ChartBar) == golden["bars"]
     assert len(decoded.rejected) == golden["rejected"], decoded.rejected
 
 
@@ -114,7 +115,7 @@ values = st.fixed_dictionaries(
         **{NAMES[name]: st.floats(0.0001, 1e6) | st.integers(1, 100_000) for name in PRICES},
         **{NAMES[name]: st.integers(0, 2**53) for name in SIZES},
         **{NAMES[name]: st.integers(1, MAX_TIME_MS) for name in TIMES},
-        **{str(number): st.none() | st.booleans() | st.text() | st.floats(-9, 9) for number in EQUITY_OTHER[::5]},
+        **{str(number): st.none() | st.booleans() | st.text() | st.floats(-9, 9) for number in OTHER[::5]},
     },
 )
 
@@ -129,6 +130,30 @@ def test_the_quick_and_the_slow_way_agree(items: list[dict[str, Any]]) -> None:
     assert [reason[:23] for reason in slow.rejected] == ["XYZ: unknown field '99'"]
     reversed_keys = [dict(reversed(item.items())) for item in items]
     assert changed(decode(frame(*map(json.dumps, reversed_keys)))) == changed(quick)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('"Halted"', "Halted"),
+        ("null", None),
+        ('""', None),
+        ('"NaN"', None),
+        ("7", UNSET),
+        ("true", UNSET),
+        ("[]", UNSET),
+        ('"a\\u0000b"', UNSET),
+        ('"\\ud800"', UNSET),
+        ('"' + "x" * 513 + '"', UNSET),
+    ],
+)
+def test_the_security_status(text: str, expected: object) -> None:
+    """A text that no database can hold is refused like any other value of the wrong type."""
+    for more in ("", ',"99":1'):  # the quick way and the slow one
+        decoded = decode(frame(f'{{"key":"QQQ","32":{text},"8":7{more}}}'))
+        (update,) = changed(decoded)
+        assert update == {"key": "QQQ", "volume": 7} | ({} if expected is UNSET else {"security_status": expected})
+        assert len(decoded.rejected) == (expected is UNSET) + bool(more)
 
 
 @pytest.mark.parametrize("field", ["99", "52", "-1", "03", "3.0", " 3", "²", "٣", "", "last", "9" * 5000])
@@ -226,7 +251,7 @@ def test_any_json_in_any_place_never_raises(value: Any, place: str) -> None:
     decoded = decode(json.dumps(value if place == "whole" else whole).encode("utf-8", "surrogatepass"))
     for update in changed(decoded):
         for name, got in update.items():
-            assert got is None or type(got) is (str if name == "key" else float if name in PRICES else int)
+            assert got is None or type(got) is (str if name == "key" else float if name in PRICES else int), name
 
 
 @given(st.sampled_from(GOLDEN), st.data())

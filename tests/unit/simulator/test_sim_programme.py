@@ -57,7 +57,7 @@ def test_refusals(tmp_path: Path) -> None:
     for wrong in ("trades", "trades=", "news=a"):
         with pytest.raises(UsageError):
             parse_tape(wrong)
-    with pytest.raises(UsageError, match="later release"):
+    with pytest.raises(UsageError, match="not a fault"):
         SimulatorOptions(faults=("stall",))
     with pytest.raises(UsageError):
         SimulatorOptions(speed=0)

@@ -8,8 +8,16 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphakite.model import EquityRow, IndicatorRow
-from alphakite.store.binary import HEADER, TRAILER, pack_equity, pack_indicator, pack_indicators, pack_price
+from alphakite.model import EquityRow, IndicatorDefinition, IndicatorRow, IndicatorValueRow
+from alphakite.store.binary import (
+    HEADER,
+    TRAILER,
+    pack_equity,
+    pack_indicator,
+    pack_indicators,
+    pack_price,
+    pack_values,
+)
 
 
 def unpack(packed: bytes) -> tuple[Decimal, int]:
@@ -49,4 +57,8 @@ def test_rows() -> None:
     second = pack_indicators([IndicatorRow("A", 946_684_800_000_000, None, None, 0)])
     expected = struct.pack(">hi1siqiiihiiiqii", 8, 1, b"A", 8, 0, -1, -1, 2, 0, 4, 0, 8, 0, 4, 0)
     assert second[len(HEADER) : -len(TRAILER)] == expected
+    definition = IndicatorDefinition("x", "value", "{}", "", "", "", "", "digest")
+    third = pack_values([IndicatorValueRow("A", 946_684_800_000_000, definition, None, 3)], {"digest": 101})
+    expected = struct.pack(">hi1siqiihiiiqiiih", 8, 1, b"A", 8, 0, -1, 2, 3, 4, 0, 8, 0, 4, 0, 2, 101)
+    assert third[len(HEADER) : -len(TRAILER)] == expected
     assert pack_equity([]) == HEADER + TRAILER

@@ -1,13 +1,13 @@
-"""Schwab's REST: the token endpoint, `userPreference`, `pricehistory`.
+"""Schwab's REST: `userPreference`, `quotes`, `pricehistory`, with a sign-in that is kept alive (refresh.py).
 
 In:   settings and the token file.      Out:  answers as bytes; every answer's `Date` is told to `on_date_ms`.
-Transient troubles raise TransientError; a dead sign-in ConfigError with the next step. No secret is in any message.
+Trouble that passes raises TransientError, a refused sign-in SignInError. No secret is in any message; Schwab's own
+words are. GETs are paced (pace.py), halved after a 429.
 """
 
 from __future__ import annotations
 
-import contextlib
-import email.utils
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +15,16 @@ from typing import Any
 import httpx
 import msgspec
 
-from alphakite.errors import ConfigError, TransientError
-from alphakite.feed.schwab.tokens import TokenFile
+from alphakite.errors import TransientError
+from alphakite.feed.schwab.answers import detail
+from alphakite.feed.schwab.pace import Pace
+from alphakite.feed.schwab.refresh import Refresher
+from alphakite.feed.schwab.tokens import SignIn, TokenFile
+from alphakite.feed.schwab.transport import client_for, retry_after_s, send
 from alphakite.model import PRICE_SCALE, Candle
 
-DEAD_TOKEN = ("refresh_token_authentication_error", "invalid_grant", "unsupported_token_type", "invalid_client")
+LONGEST_PACE_S = 10.0
+"""A caller waits so long for its turn; beyond, it is told."""
 
 
 class Streamer(msgspec.Struct, frozen=True):
@@ -45,45 +50,62 @@ class SchwabRest:
     """One HTTP client. `on_date_ms` is called with each answer's Date, epoch milliseconds."""
 
     def __init__(
-        self, base_url: str, app_key: str, app_secret: str, tokens: TokenFile, on_date_ms: Callable[[int], None]
+        self,
+        base_url: str,
+        app_key: str,
+        app_secret: str,
+        tokens: TokenFile,
+        on_date_ms: Callable[[int], None],
+        *,
+        pace: Pace | None = None,
     ) -> None:
-        self._client = httpx.AsyncClient(base_url=base_url, timeout=10.0, headers={"Accept": "application/json"})
-        self._auth = httpx.BasicAuth(app_key, app_secret)
-        self._tokens = tokens
+        self._client = client_for(base_url)
+        self._refresher = Refresher(self._client, httpx.BasicAuth(app_key, app_secret), tokens, on_date_ms)
         self._on_date_ms = on_date_ms
+        self._pace = pace or Pace()
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
 
+    # ── the sign-in (refresh.py) ────────────────────────────────────────────────────────────────────────────
+
+    def sign_in(self) -> SignIn:
+        """How the sign-in stands now; asks nobody."""
+        return self._refresher.sign_in()
+
     async def access_token(self, *, force: bool = False) -> str:
-        """A valid access token, refreshed if it ends soon."""
-        if force or self._tokens.stale():
-            await self._refresh()
-        return str(self._tokens.token()["access_token"])
+        """An access token that serves. Raises SignInError, TransientError. `force`: a new one, or the error."""
+        return await self._refresher.access_token(force=force)
+
+    async def keep_fresh(self, on_change: Callable[[SignIn], None]) -> None:
+        """The timer, until it is cancelled; tells how the sign-in stands at first and at each change."""
+        await self._refresher.keep_fresh(on_change)
+
+    async def wait_for_sign_in(self) -> None:
+        """Until there is a usable token file that Schwab has not refused."""
+        await self._refresher.wait_for_sign_in()
+
+    def refuse(self, reason: str) -> None:
+        """The streamer refuses a fresh access token: `auth_required` until another login, or `accept`."""
+        self._refresher.refuse(reason)
+
+    def accept(self) -> None:
+        """The streamer let us in."""
+        self._refresher.accept()
+
+    # ── requests ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def streamer(self) -> Streamer:
         """The streamer's address and identifiers, fresh for one connection."""
         answer = await self.get("/trader/v1/userPreference", {})
-        try:
-            document: Any = json.loads(answer.body)
-            if isinstance(document, list):
-                document = document[0]
-            info = document["streamerInfo"][0]
-            return msgspec.convert(
-                {
-                    "url": info["streamerSocketUrl"],
-                    "customer_id": info["schwabClientCustomerId"],
-                    "correl_id": info["schwabClientCorrelId"],
-                    "channel": info["schwabClientChannel"],
-                    "function_id": info["schwabClientFunctionId"],
-                },
-                Streamer,
-            )
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise TransientError(
-                "userPreference names no streamer", next_step="Schwab's side; it is asked again"
-            ) from error
+        if (found := parse_streamer(answer.body)) is None:
+            raise TransientError("userPreference names no streamer", next_step="Schwab's side; it is asked again")
+        return found
+
+    async def quotes(self, symbols: tuple[str, ...]) -> Answer:
+        """The quotes of up to 500 symbols, indices among them."""
+        return await self.get("/marketdata/v1/quotes", {"symbols": ",".join(symbols), "fields": "quote"})
 
     async def price_history(self, symbol: str, start_ms: int, end_ms: int) -> Answer:
         """One-minute candles with extended hours; times are epoch milliseconds."""
@@ -101,46 +123,56 @@ class SchwabRest:
         )
 
     async def get(self, path: str, params: dict[str, str]) -> Answer:
-        """GET with the bearer token; one forced refresh on 401. Raises TransientError for all but a 200."""
-        for attempt in (0, 1):
-            token = await self.access_token(force=attempt > 0)
-            response = await self._send("GET", path, params=params, headers={"Authorization": f"Bearer {token}"})
-            if response.status_code != 401:
-                break
+        """GET with the bearer token; one forced refresh on 401. Raises TransientError for all but 200, SignInError."""
+        token = await self.access_token()
+        response = await self._paced(path, params, token)
+        if response.status_code == 401 and not self._refresher.is_new(token):
+            response = await self._paced(path, params, await self._refresher.new_token(token))
         if response.status_code != 200:
-            raise TransientError(f"Schwab answered {response.status_code} to {path}", next_step="it is asked again")
+            raise self._trouble(path, response)
         return Answer(path, params, response.status_code, response.content)
 
-    async def _refresh(self) -> None:
-        form = {"grant_type": "refresh_token", "refresh_token": str(self._tokens.token()["refresh_token"])}
-        response = await self._send("POST", "/v1/oauth/token", data=form, auth=self._auth)
-        if response.status_code == 200:
-            try:
-                answer = response.json()
-                if not answer["access_token"]:
-                    raise KeyError("access_token")
-                self._tokens.store(answer)
-            except (ValueError, KeyError, TypeError) as error:
-                raise TransientError("the token endpoint answered no token", next_step="it is asked again") from error
-            return
-        if response.status_code in (400, 401) and any(mark in response.text for mark in DEAD_TOKEN):
-            raise ConfigError(
-                "the Schwab sign-in is dead", next_step="sign in again and start again: the token file is refused"
-            )
-        raise TransientError(f"the token endpoint answered {response.status_code}", next_step="it is asked again")
+    def _trouble(self, path: str, response: httpx.Response) -> TransientError:
+        status = response.status_code
+        words = detail(response.text, response.headers.get("content-type", ""))
+        step = "it is asked again"
+        if status == 429:
+            self._pace.throttled(retry_after_s(response))
+            step = f"it is asked again after {self._pace.closed_s():.0f} s, half as often as before"
+        if status == 401:
+            step = 'the app must read "Ready For Use" and have both API products; it is asked again'
+        return TransientError(f"Schwab answered {status} to {path}" + (f": {words}" if words else ""), next_step=step)
 
-    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        try:
-            response = await self._client.request(method, path, **options)
-        except httpx.HTTPError as error:
+    async def _paced(self, path: str, params: dict[str, str], token: str) -> httpx.Response:
+        if (closed_s := self._pace.closed_s()) > LONGEST_PACE_S:
             raise TransientError(
-                f"Schwab cannot be reached: {type(error).__name__} ({self._client.base_url})",
-                next_step="it is tried again",
-            ) from error
-        if stamp := response.headers.get("date"):
-            with contextlib.suppress(ValueError, OverflowError):
-                self._on_date_ms(int(email.utils.parsedate_to_datetime(stamp).timestamp() * 1000))
-        return response
+                f"Schwab asked for fewer requests; the next one in {closed_s:.0f} s", next_step="it is asked again"
+            )
+        if (wait_s := self._pace.reserve()) > 0:
+            await asyncio.sleep(wait_s)
+        headers = {"Authorization": f"Bearer {token}"}
+        return await send(self._client, self._on_date_ms, "GET", path, params=params, headers=headers)
+
+
+def parse_streamer(body: bytes) -> Streamer | None:
+    """The streamer that a `userPreference` body names: an object, or a list of one; None if it names none."""
+    try:
+        document: Any = json.loads(body)
+        if isinstance(document, list):
+            document = document[0]
+        info = document["streamerInfo"][0]
+        return msgspec.convert(
+            {
+                "url": info["streamerSocketUrl"],
+                "customer_id": info["schwabClientCustomerId"],
+                "correl_id": info["schwabClientCorrelId"],
+                "channel": info["schwabClientChannel"],
+                "function_id": info["schwabClientFunctionId"],
+            },
+            Streamer,
+        )
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        return None
 
 
 class _Candle(msgspec.Struct, gc=False):

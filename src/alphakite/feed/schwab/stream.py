@@ -1,9 +1,9 @@
-"""One connection to Schwab's streamer: login, acknowledged subscription, frames, silence.
+"""One connection to Schwab's streamer: login, subscriptions that follow what is desired, frames, endings.
 
 In:   the streamer's address, an access token, symbols.      Out:  every text message to `on_text`, as it arrived.
 The socket's pings are answered only after `on_flush`, so that a pong tells the server: all before it is journaled.
-A silent or closed connection ends `run` with a reason; the caller reconnects. No command is sent before the login is
-acknowledged, and one at a time (Schwab's guide; two in flight can fail).
+It never reconnects. No command is sent before the login is acknowledged, and one at a time (Schwab's guide; two in
+flight can fail). Compression is not offered: a proxy's unasked permessage-deflate breaks clients.
 """
 
 from __future__ import annotations
@@ -11,21 +11,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import picows
 
 from alphakite.errors import TransientError
-from alphakite.feed.schwab.fields import EQUITY_REQUEST
 from alphakite.feed.schwab.rest import Streamer
+from alphakite.feed.schwab.subscriptions import (
+    CAP,
+    EVICTED,
+    STOPPED,
+    SUCCESS,
+    Answer,
+    Command,
+    Refusal,
+    Subscriptions,
+    Verdict,
+    answers,
+)
 
-CHART_REQUEST = "0,1,2,3,4,5,6,7,8"
-KEYS_PER_REQUEST = 500
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 ANSWER_TIMEOUT_S = 10.0
-SUCCESS = (0, 26, 27, 28, 29)
+CLOSE_TIMEOUT_S = 2.0
+"""After an eviction or a stop Schwab closes; if it does not, we do."""
+LATE_ANSWERS = 16
+"""So many commands are remembered after they were given up: their answers still count."""
+SLOW = re.compile(r"slow|fall(?:en|ing)? behind|not keeping up|backlog|buffer", re.IGNORECASE)
 
 
 class Refused(TransientError):
@@ -36,6 +50,31 @@ class Refused(TransientError):
         self.command, self.code = command, code
 
 
+class Evicted(TransientError):
+    """Another program took this stream."""
+
+    reason = "evicted"
+    wait_first_s = 60.0
+    wait_most_s = 900.0
+    """How long to stay away, doubling: two programs that reconnect at once evict each other for ever."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            f"another program took this stream: {message}",
+            next_step="a Schwab login has one stream: stop the other program; it is tried again after a minute or more",
+        )
+
+
+class Stopped(TransientError):
+    """Schwab stops the stream. `slow`: because we did not read fast enough."""
+
+    reason = "stopped"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"Schwab stops the stream: {message}", next_step="it is tried again")
+        self.slow = bool(SLOW.search(message))
+
+
 class SchwabStream(picows.WSListener):
     """The listener of one connection.
 
@@ -44,6 +83,7 @@ class SchwabStream(picows.WSListener):
         on_flush: called before a ping is answered.
         coalesce_s: let the socket fill this long between reads; fewer wake-ups, that much latency. A server that
             pings to pace itself by our answers ends it for the connection.
+        caps: see Subscriptions.
     """
 
     def __init__(
@@ -52,6 +92,7 @@ class SchwabStream(picows.WSListener):
         on_text: Callable[[bytes, bool], None],
         on_flush: Callable[[], None],
         coalesce_s: float,
+        caps: dict[str, int] | None = None,
     ) -> None:
         self._streamer = streamer
         self._on_text = on_text
@@ -59,12 +100,21 @@ class SchwabStream(picows.WSListener):
         self._transport: picows.WSTransport | None = None
         self._parts: list[bytes] = []
         self._answers: dict[str, asyncio.Future[tuple[int, str]]] = {}
+        self._late: dict[str, Command] = {}
         self._next_id = 0
         self._heard = True
         self._error: BaseException | None = None
         self._coalesce_s = coalesce_s
-        self.ended = asyncio.get_running_loop().create_future()
+        self._lock = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
+        self.subscriptions = Subscriptions(caps)
+        self.ended = self._loop.create_future()
         self.ready = False
+        """Whether the first reconciliation is done."""
+        self.ending: Evicted | Stopped | None = None
+        """Why Schwab ends this connection; None as long as it has not said so."""
+        self.last_notice: str | None = None
+        """What Schwab said with its last notice or eviction."""
 
     @classmethod
     async def connect(
@@ -73,9 +123,10 @@ class SchwabStream(picows.WSListener):
         on_text: Callable[[bytes, bool], None],
         on_flush: Callable[[], None],
         coalesce_s: float = 0.0,
+        caps: dict[str, int] | None = None,
     ) -> SchwabStream:
         """Open the socket. Raises TransientError."""
-        listener = cls(streamer, on_text, on_flush, coalesce_s)
+        listener = cls(streamer, on_text, on_flush, coalesce_s, caps)
         context = ssl.create_default_context() if streamer.url.startswith("wss:") else None
         try:
             await picows.ws_connect(
@@ -91,34 +142,60 @@ class SchwabStream(picows.WSListener):
         return listener
 
     async def login(self, access_token: str) -> None:
-        """Raises Refused (code 3: the token), TransientError."""
-        await self._command(
-            "ADMIN",
-            "LOGIN",
-            {
-                "Authorization": access_token,
-                "SchwabClientChannel": self._streamer.channel,
-                "SchwabClientFunctionId": self._streamer.function_id,
-            },
-        )
+        """Raises Refused (code 3: the token), Evicted, Stopped, TransientError."""
+        parameters = {
+            "Authorization": access_token,
+            "SchwabClientChannel": self._streamer.channel,
+            "SchwabClientFunctionId": self._streamer.function_id,
+        }
+        async with self._lock:
+            code, message = await self._command("ADMIN", "LOGIN", parameters)
+        self._raise_for(code, message)
+        if code not in SUCCESS:
+            raise Refused("LOGIN", code, message)
+
+    async def reconcile(self, desired: Mapping[str, tuple[str, ...]]) -> list[Refusal]:
+        """Bring the subscriptions to what is desired: service → symbols, the most important first.
+
+        May be called at any time and again; a service that is not named keeps what it has. Returns what is desired
+        and not subscribed. Raises Refused (the connection must be begun anew), Evicted, Stopped, TransientError.
+        """
+        async with self._lock:
+            self.subscriptions.want(desired)
+            while plan := self.subscriptions.plan(self._loop.time()):
+                await self._apply(plan[0])
+            self.ready = True
+            return self.subscriptions.refusals(self._loop.time())
+
+    async def readd(self, service: str, key: str) -> bool:
+        """ADD a key that is subscribed already: does it get a new image? False if it is not or Schwab refused."""
+        async with self._lock:
+            if key not in self.subscriptions.held(service):
+                return False
+            command = Command(service, "ADD", (key,))
+            code, message = await self._command(service, "ADD", command.parameters())
+            self._raise_for(code, message)
+            return code in SUCCESS
 
     async def subscribe(self, symbols: tuple[str, ...]) -> None:
-        """Quotes and minute bars of equities; the first request replaces, the rest add."""
-        for service, fields in (("CHART_EQUITY", CHART_REQUEST), ("LEVELONE_EQUITIES", EQUITY_REQUEST)):
-            for start in range(0, len(symbols), KEYS_PER_REQUEST):
-                keys = ",".join(symbols[start : start + KEYS_PER_REQUEST])
-                await self._command(service, "ADD" if start else "SUBS", {"keys": keys, "fields": fields})
-        self.ready = True
+        """Quotes and minute bars of equities. Raises Refused if no quotes of any can be had; see `reconcile`."""
+        refusals = await self.reconcile({"CHART_EQUITY": symbols, "LEVELONE_EQUITIES": symbols})
+        if symbols and not self.subscriptions.held("LEVELONE_EQUITIES"):
+            worst = next(refusal for refusal in refusals if refusal.service == "LEVELONE_EQUITIES")
+            raise Refused("SUBS", worst.code or 0, worst.reason)
 
     async def run(self, silence_s: float) -> str:
-        """Until the connection ends: the reason, `socket_down` or `silence`. Raises what `on_text` raised."""
+        """Until the connection ends: the reason. Raises what `on_text` raised.
+
+        socket_down; silence; evicted: another program took this stream; stopped: Schwab's text is in `last_notice`.
+        """
         while True:
             self._heard = False
             with contextlib.suppress(TimeoutError):
                 return str(await asyncio.wait_for(asyncio.shield(self.ended), silence_s))
             if not self._heard:
                 self.close()
-                return "silence"
+                return self.ending.reason if self.ending is not None else "silence"
 
     def close(self) -> None:
         """Drop the connection. May be called twice."""
@@ -128,7 +205,8 @@ class SchwabStream(picows.WSListener):
     async def logout(self) -> None:
         """Say goodbye and close."""
         with contextlib.suppress(TransientError, TimeoutError):
-            await asyncio.wait_for(self._command("ADMIN", "LOGOUT", {}), 1.0)
+            async with asyncio.timeout(1.0), self._lock:
+                await self._command("ADMIN", "LOGOUT", {})
         self.close()
 
     # ── picows ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -150,11 +228,12 @@ class SchwabStream(picows.WSListener):
                 else:
                     payload = frame.get_payload_as_bytes()
                 self._on_text(payload, frame.last_in_buffer)
-                if payload.startswith(b'{"response"'):
-                    self._answer(payload)
+                if not payload.startswith(b'{"data"'):
+                    for answer in answers(payload):
+                        self._take(answer)
                 if self._coalesce_s and self.ready and frame.last_in_buffer:
                     transport.underlying_transport.pause_reading()
-                    asyncio.get_running_loop().call_later(self._coalesce_s, self._resume)
+                    self._loop.call_later(self._coalesce_s, self._resume)
             elif kind == picows.WSMsgType.PING:
                 self._coalesce_s = 0.0
                 self._on_flush()
@@ -170,16 +249,21 @@ class SchwabStream(picows.WSListener):
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_exception(
-                    self._error
-                    or TransientError("the connection ended before Schwab answered", next_step="it is tried again")
-                )
+                answer.set_exception(self._why())
         if not self.ended.done():
             if self._error is not None:
                 self.ended.set_exception(self._error)
                 self.ended.exception()  # a login that waits is told; nobody else need ask
             else:
-                self.ended.set_result("socket_down")
+                self.ended.set_result("socket_down" if self.ending is None else self.ending.reason)
+
+    def _why(self) -> BaseException:
+        """What to tell a command on a connection that has ended."""
+        return (
+            self._error
+            or self.ending
+            or TransientError("the connection has ended before Schwab answered", next_step="it is tried again")
+        )
 
     def _resume(self) -> None:
         if self._transport is not None and not self._transport.is_disconnected:
@@ -187,7 +271,18 @@ class SchwabStream(picows.WSListener):
 
     # ── commands ────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _command(self, service: str, command: str, parameters: dict[str, Any]) -> None:
+    async def _apply(self, command: Command) -> None:
+        """Send one command of a plan and take its answer over."""
+        code, message = await self._command(command.service, command.command, command.parameters(), command)
+        verdict = self.subscriptions.took(command, code, message, self._loop.time())
+        self._raise_for(code, message)
+        if verdict is Verdict.BEGIN_ANEW:
+            raise Refused(command.command, code, message)
+
+    async def _command(
+        self, service: str, command: str, parameters: dict[str, Any], remembered: Command | None = None
+    ) -> tuple[int, str]:
+        """The code and text of Schwab's answer. `remembered`: its answer counts even if it comes too late."""
         self._next_id += 1
         request_id = str(self._next_id)
         request = {
@@ -199,23 +294,47 @@ class SchwabStream(picows.WSListener):
             "parameters": parameters,
         }
         assert self._transport is not None
-        if self.ended.done():
-            raise self._error or TransientError("the connection has ended", next_step="it is tried again")
-        answer = self._answers[request_id] = asyncio.get_running_loop().create_future()
+        if self.ended.done() or self.ending is not None:
+            raise self._why()
+        answer = self._answers[request_id] = self._loop.create_future()
         self._transport.send(picows.WSMsgType.TEXT, json.dumps({"requests": [request]}, separators=(",", ":")).encode())
         try:
-            code, message = await asyncio.wait_for(answer, ANSWER_TIMEOUT_S)
+            return await asyncio.wait_for(answer, ANSWER_TIMEOUT_S)
         except TimeoutError as error:
-            raise TransientError(f"no answer to {command} within {ANSWER_TIMEOUT_S:.0f} s") from error
+            raise TransientError(
+                f"no answer to {command} within {ANSWER_TIMEOUT_S:.0f} s", next_step="it is tried again"
+            ) from error
         finally:
             del self._answers[request_id]
-        if code not in SUCCESS:
-            raise Refused(command, code, message)
+            if remembered is not None and (not answer.done() or answer.cancelled()):
+                self._late[request_id] = remembered
+                while len(self._late) > LATE_ANSWERS:
+                    del self._late[next(iter(self._late))]
 
-    def _answer(self, payload: bytes) -> None:
-        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
-            for response in json.loads(payload)["response"]:
-                future = self._answers.get(str(response.get("requestid")))
-                if future is not None and not future.done():
-                    content = response["content"]
-                    future.set_result((int(content["code"]), str(content.get("msg", ""))))
+    def _take(self, answer: Answer) -> None:
+        """A response to a command that waits or has been given up, or a notice."""
+        if answer.envelope == "notify" or answer.code in (EVICTED, STOPPED):
+            self.last_notice = answer.message
+        if answer.code in (EVICTED, STOPPED):
+            self._end(answer)
+        waiting = self._answers.get(answer.request_id) if answer.envelope == "response" else None
+        if waiting is not None:
+            if not waiting.done():
+                waiting.set_result((answer.code, answer.message))
+            return
+        late = self._late.pop(answer.request_id, None) if answer.envelope == "response" else None
+        if late is not None:
+            self.subscriptions.took(late, answer.code, answer.message, self._loop.time())
+        elif answer.code == CAP:
+            self.subscriptions.heard_late(answer.message)
+
+    def _end(self, answer: Answer) -> None:
+        """Schwab ends the connection: it closes the socket now, often without a close frame."""
+        if self.ending is None:
+            self.ending = Evicted(answer.message) if answer.code == EVICTED else Stopped(answer.message)
+            self._loop.call_later(CLOSE_TIMEOUT_S, self.close)
+
+    def _raise_for(self, code: int, message: str) -> None:
+        """Raise if Schwab ends the connection."""
+        if code in (EVICTED, STOPPED):
+            raise self.ending or (Evicted(message) if code == EVICTED else Stopped(message))

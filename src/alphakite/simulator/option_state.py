@@ -1,0 +1,94 @@
+"""What the option book remembers: an underlying's prices, a contract's constants, its trades so far; and seeded hashes.
+
+Prices × PRICE_SCALE, times epoch ms.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from alphakite.simulator.contracts import Contract, OptionQuote
+from alphakite.simulator.pricing import Priced
+
+MIX = 0x9E3779B97F4A7C15
+MASK = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Spots:
+    """An underlying's prints of the session, and its close before (None: not known). Prices × PRICE_SCALE.
+
+    `swing`: the earlier session's range as a part of its close, 0.0: not known. Implied volatility follows it.
+    """
+
+    times_ms: Sequence[int]
+    prices: Sequence[int]
+    previous: int | None
+    swing: float = 0.0
+
+    def at(self, time_ms: int) -> int | None:
+        """The last price before a moment; before the first print the earlier close, else that first print."""
+        place = bisect_left(self.times_ms, time_ms)
+        if place:
+            return self.prices[place - 1]
+        return self.reference
+
+    @property
+    def reference(self) -> int | None:
+        """What the chain of the day is built around."""
+        if self.previous is not None:
+            return self.previous
+        return self.prices[0] if self.prices else None
+
+
+@dataclass(slots=True)
+class Traded:
+    """What has traded until trade number `number`; every trade is a pure function of its number."""
+
+    every_ms: int
+    number: int = 0
+    volume: int = 0
+    open: int = 0
+    high: int = 0
+    low: int = 0
+    last: int = 0
+    last_size: int = 0
+    time_ms: int = 0
+
+
+@dataclass(slots=True)
+class Known:
+    """What is constant for a contract through the session."""
+
+    contract: Contract
+    salt: int
+    spots: Spots
+    strike: float
+    base: float
+    quote_every_ms: int
+    settles_ms: int
+    trading_ends_ms: int
+    close: int
+    past_last: int
+    open_interest: int
+    past_time_ms: int
+    tick_from: int
+    traded: Traded
+    quoted: tuple[int, int, OptionQuote] | None = None
+    model: tuple[int, float, Priced | None] | None = None
+
+
+def salt_of(text: str) -> int:
+    """64 bits of a text."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def mixed(number: int) -> int:
+    """Splitmix64: a well spread hash of an integer."""
+    z = (number + MIX) & MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return z ^ (z >> 31)
