@@ -51,7 +51,7 @@ def write(path: Path, values: Mapping[str, str]) -> None:
     mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o600
     draft = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             file.write(changed(text, values))
             file.flush()
             os.fsync(file.fileno())

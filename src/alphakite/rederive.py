@@ -6,7 +6,9 @@ and only the span of time that the journal still holds.
 
 from __future__ import annotations
 
-from datetime import datetime
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,7 +17,8 @@ from alphakite.config import Settings
 from alphakite.derive.engine import Engine
 from alphakite.derive.indicators import folders_of, search_in
 from alphakite.errors import UnavailableError, UsageError
-from alphakite.journal.reader import JournalReader, journal_id
+from alphakite.journal.checkpoint import load_base
+from alphakite.journal.reader import JournalReader, first_seq, journal_id, segments
 from alphakite.recorder.deriver import Deriver
 from alphakite.store.compare import Comparison
 from alphakite.store.database import Database
@@ -75,24 +78,46 @@ async def check(settings: Settings, start: str | None, end: str | None) -> Repor
                 raise UnavailableError(
                     "the database knows nothing of this journal", next_step="start `alphakite run` once, then check"
                 )
-            return await _compare(connection, JournalReader(folder), row["journal_no"], row["committed_seq"], span)
+            engine, span[0] = _begin(settings.data_dir, identity, row["journal_no"], span[0])
+            return await _compare(
+                connection, JournalReader(folder, engine.state.seq), engine, row["committed_seq"], span
+            )
         finally:
             await connection.close()
     finally:
         await database.close()
 
 
+def _begin(
+    data_dir: Path, identity: uuid.UUID, journal_no: int, start: datetime | None
+) -> tuple[Engine, datetime | None]:
+    """What to derive with, and the first time that can be compared: of a journal whose oldest segments were removed,
+    the state that was kept for the place where it begins now. Raises UnavailableError when there is none.
+    """
+    kept = segments(data_dir / "journal")
+    if not kept or (first := first_seq(kept[0])) <= 1:
+        return Engine(journal_no), start
+    base = load_base(data_dir / "checkpoints", identity, first)
+    engine = Engine.restore(base[1]) if base is not None else None
+    if engine is None or engine.state.journal_no != journal_no:
+        raise UnavailableError(
+            f"the journal begins at record {first}, and no state is kept from which to derive it again",
+            next_step="nothing is wrong with the tables; what is recorded from the next start on can be checked",
+        )
+    known = datetime.fromtimestamp(engine.state.last_us // 1_000_000 + 1, UTC)
+    return engine, max(known, start) if start is not None else known
+
+
 async def _compare(
     connection: Any,
     reader: JournalReader,
-    journal_no: int,
+    engine: Engine,
     committed_seq: int,
     span: list[datetime | None],
 ) -> Report:
-    comparison = Comparison(connection, journal_no)
+    comparison = Comparison(connection, engine.state.journal_no)
     await comparison.prepare()
-    deriver = Deriver(Engine(journal_no))
-    engine = deriver.engine
+    deriver = Deriver(engine)
     report = Report()
     while records := reader.read(upto_seq=committed_seq):
         report.first_seq = report.first_seq or records[0].seq

@@ -44,7 +44,7 @@ from alphakite.store.postgres import PostgresSink
 STOP_WITHIN_S = 8.0
 STATUS_INTERVAL_S = 0.5
 TICKERS = "STREAM_TICKER"
-ROOM_INTERVAL_S = 30.0
+ROOM_FIRST_S, ROOM_INTERVAL_S = 1.0, 10.0
 """How often old segments are looked at, and the journal's growth."""
 
 
@@ -233,6 +233,7 @@ class Service:
     async def _keep_room(self, retention: Retention, drain: Drain) -> None:
         """Old segments go when there is too much; how long until there is."""
         loop, status = asyncio.get_running_loop(), self.status
+        await asyncio.sleep(ROOM_FIRST_S)
         while True:
             try:
                 trimmed = await loop.run_in_executor(None, retention.trim, drain.committed_seq)

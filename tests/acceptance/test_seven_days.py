@@ -52,8 +52,8 @@ class Week:
         output("sql", "select 1", "--data", str(self.data))  # the cluster is made before the tape runs
         self.simulator = alphakite(
             "simulate", *TAPE, "--speed", "max", "--on-disconnect", "run", "--switch", "token-expiry=closes",
-            "--access-life", "3600", "--refresh-life", str(LIFE_S), "--callback", self.callback, "--env-file", str(self.env_file),
-            stdout=subprocess.PIPE,
+            "--access-life", "3600", "--refresh-life", str(LIFE_S), "--callback", self.callback,
+            "--env-file", str(self.env_file), stdout=subprocess.PIPE,
         )  # fmt: skip
         assert self.simulator.stdout is not None
         ready = json.loads(self.simulator.stdout.readline().removeprefix("READY "))

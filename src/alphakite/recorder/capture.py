@@ -153,6 +153,7 @@ class Capture:
         self._conn += 1
         self._status.conn = self._conn
         access_expires_us = int(self._rest.sign_in().access_expires_s * 1e6)
+        self._configure(self._tickers)  # again: the record before may be trimmed one day
         self._append(Kind.CONNECTION, self._conn, {"event": "up", "access_expires_us": access_expires_us})
         reason = "socket_down"
         stream: SchwabStream | None = None
@@ -185,6 +186,7 @@ class Capture:
         self._log.warning("disconnected", conn=self._conn, reason=reason, notice=stream.last_notice)
         if reason == "evicted":
             raise stream.ending or Evicted("")
+        self._evicted.reset()
 
     async def _log_in(self, stream: SchwabStream) -> None:
         """A token that Schwab refuses is refreshed once; refused again, a person is needed."""
@@ -218,6 +220,7 @@ class Capture:
             if not told:
                 told = True
                 self._backoff.reset()
+                self._status.notices = []
                 self._status.capture = "streaming"
                 self._log.info("connected", conn=self._conn, tickers=len(self._tickers))
 

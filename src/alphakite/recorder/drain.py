@@ -18,7 +18,7 @@ from alphakite.config import Settings
 from alphakite.derive.engine import Engine
 from alphakite.errors import FatalError, TransientError, UnavailableError
 from alphakite.journal import checkpoint
-from alphakite.journal.reader import JournalReader
+from alphakite.journal.reader import JournalReader, first_seq
 from alphakite.journal.record import Record
 from alphakite.journal.writer import JournalWriter
 from alphakite.metrics import Status, service_status
@@ -191,6 +191,8 @@ class Drain:
         self.status.commits += 1
         if snapshot is not None:
             checkpoint.save(self.checkpoints, self._journal.journal_id, batch.last_seq, snapshot, self._step)
+            if self._settings.journal_budget_mb:
+                checkpoint.keep_base(self.checkpoints, first_seq(self._journal.segment_path))
 
     async def _persist(self, action: Callable[[], Awaitable[int]]) -> int:
         """Retry while the database is away, the journal is the queue; at the start only if it is away for now."""

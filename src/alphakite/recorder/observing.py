@@ -44,7 +44,7 @@ class Observing:
         saved = b""
         with contextlib.suppress(OSError):
             saved = self._path.read_bytes()
-        self._test = SelfTest(saved)
+        self._test = SelfTest(saved, str(journal.journal_id))
         status.selftest = self._test.facts()
 
     def see(self, record: Record) -> None:
