@@ -72,6 +72,7 @@ class Settings:
     schwab_app_key: str
     schwab_app_secret: str
     schwab_callback_url: str
+    ssl_cert_file: Path | None
     schwab_token_file: Path
     index_poll_interval: float
     """How often an index that does not stream is asked for; 0: never."""
@@ -109,6 +110,8 @@ class Settings:
             return "set" if value else "unset"
         if isinstance(value, bool):
             return str(value).lower()
+        if value is None:
+            return ""
         return ",".join(value) if isinstance(value, tuple) else str(value)
 
     def secrets(self) -> tuple[str, ...]:
@@ -117,6 +120,11 @@ class Settings:
         if password := urlsplit(self.database_url).password:
             found += [password, unquote(password)]
         return tuple(value for value in found if value)
+
+    def trust(self) -> None:
+        """Whom this process trusts from here on: every TLS library reads it from the environment."""
+        if self.ssl_cert_file is not None:
+            os.environ["SSL_CERT_FILE"] = str(self.ssl_cert_file)
 
     def __repr__(self) -> str:
         return f"Settings({', '.join(f'{name}={value!r}' for name, value, _ in self.items())})"
@@ -310,6 +318,10 @@ def _api_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _optional_file(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
 def _callback_url(text: str) -> str:
     parts = urlsplit(text)
     _ = parts.port
@@ -351,10 +363,11 @@ SPECS: dict[str, Spec] = {
     "SCHWAB_CALLBACK_URL": Spec(
         "https://127.0.0.1:8182", "the callback address of the app, letter for letter as in the portal", _callback_url
     ),
+    "SSL_CERT_FILE": Spec("", "a file of PEM certificates to trust instead of the system's", _optional_file),
     "SCHWAB_TOKEN_FILE": Spec("token.json", "a file; by default it lies in the data folder", Path),
     "INDEX_POLL_INTERVAL": Spec("5", "0 (never) to 3600 seconds", _number(0, 3600)),
     "INDICATORS": Spec(
-        "sma9,vwap", "sma9, vwap and MODULE:CLASS of your own, with commas between", _indicators, attribute="indicators"
+        "sma9,vwap", "names as sma9, vwap, ema21, and MODULE:CLASS, with commas between", _indicators, attribute="indicators"
     ),
     "CLOCK": _one_of("system", "system", "feed"),
     "DATA_DIR": Spec("~/.local/share/alphakite", "a folder", Path),

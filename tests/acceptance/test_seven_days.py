@@ -44,6 +44,9 @@ TEXT_TABLES = ("equity_data", "indicators", "stream_gaps", "quality_events", "st
 class Week:
     """The simulator, the recorder, and a person with a browser."""
 
+    play = (*TAPE, "--speed", "max", "--on-disconnect", "run", "--switch", "token-expiry=closes",
+            "--access-life", "3600", "--refresh-life", str(LIFE_S))  # fmt: skip
+
     def __init__(self, folder: Path) -> None:
         self.folder, self.data, self.env_file = folder, folder / "data", folder / "env"
         with socket.socket() as free:
@@ -51,9 +54,8 @@ class Week:
             self.callback = f"https://127.0.0.1:{free.getsockname()[1]}"
         output("sql", "select 1", "--data", str(self.data))  # the cluster is made before the tape runs
         self.simulator = alphakite(
-            "simulate", *TAPE, "--speed", "max", "--on-disconnect", "run", "--switch", "token-expiry=closes",
-            "--access-life", "3600", "--refresh-life", str(LIFE_S), "--callback", self.callback,
-            "--env-file", str(self.env_file), stdout=subprocess.PIPE,
+            "simulate", *self.play, "--callback", self.callback, "--env-file", str(self.env_file),
+            stdout=subprocess.PIPE,
         )  # fmt: skip
         assert self.simulator.stdout is not None
         ready = json.loads(self.simulator.stdout.readline().removeprefix("READY "))
@@ -194,8 +196,9 @@ class Week:
             assert json.loads(shown)["state"] == "auth_required"
             stands = alphakite("auth", "status", *self.where(), "--json", stdout=subprocess.PIPE)
             assert json.loads(stands.communicate(timeout=60)[0])["login_needed"] and stands.returncode == 1
-            rows = int(self.status()["rows_committed"])  # type: ignore[call-overload]
-            weekend = datetime.fromtimestamp(int(self.status()["now_us"]) / 1e6, EXCHANGE).weekday() >= 5  # type: ignore[call-overload]
+            still = self.until(lambda status: status["committed"] == status["appended"], DEADLINE_S, "all committed")
+            rows = int(still["rows_committed"])  # type: ignore[call-overload]
+            weekend = datetime.fromtimestamp(int(still["now_us"]) / 1e6, EXCHANGE).weekday() >= 5  # type: ignore[call-overload]
             conn = int(self.status()["conn"])  # type: ignore[call-overload]
             self.sign_in(way)
             signed = time.monotonic()
@@ -222,6 +225,13 @@ class Week:
         self.simulator.stdout.close()
         self.log.close()
         output("db", "stop", "--data", str(self.data))
+
+
+class Afternoon(Week):
+    """A quarter of an hour in, no token can be had any more; the socket does not mind."""
+
+    play = ("--session", "2026-11-20", "--start", "14:00", "--end", "16:00", "--speed", "60",
+            "--access-life", "600", "--refresh-life", "900")  # fmt: skip
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -310,6 +320,37 @@ def test_no_secret_anywhere(week: Week) -> None:
     assert looked > 20
     for name in TEXT_TABLES:
         assert week.found_in(output("export", name, "--data", str(week.data))) == set()
+
+
+def test_a_connection_outlives_its_sign_in_and_says_so(tmp_path: Path) -> None:
+    """Recorded on, and said everywhere; a new login is taken over without a reconnect."""
+    lived = Afternoon(tmp_path)
+    try:
+        status = lived.until(lambda status: status["sign_in"]["state"] == "auth_required", 60, "a dead sign-in")  # type: ignore[index]
+        rows = int(status["rows_committed"])  # type: ignore[call-overload]
+        lived.until(lambda status: int(status["rows_committed"]) > rows + 100, 60, "rows all the same")  # type: ignore[call-overload]
+        status = lived.status()
+        assert (status["state"], status["conn"]) == ("streaming", 1)
+        health = alphakite("health", "--live", *lived.where(), "--json", stdout=subprocess.PIPE)
+        found = json.loads(health.communicate(timeout=60)[0])
+        assert health.returncode == 0 and (found["live"], found["ready"], found["state"]) == (
+            True,
+            True,
+            "auth_required",
+        )
+        shown = " ".join(output("status", *lived.where()).split())
+        assert "auth_required" in shown and "alphakite auth" in shown
+        lived.sign_in(PASTE)
+        lived.until(lambda status: status["sign_in"]["state"] == "ok", WITHIN_S, "the new sign-in taken over")  # type: ignore[index]
+        lived.recorder.terminate()
+        assert lived.recorder.wait(30) == 0
+        assert [gap["reason"] for gap in table(lived, "stream_gaps")] == ["late_start", "process_down"]
+        states = [row["service_status"] for row in table(lived, "streaming_metrics")]
+        assert {"streaming", "auth_required"} <= set(states)
+        events = [json.loads(line)["event"] for line in (tmp_path / "recorder.log").read_text().splitlines()]
+        assert "sign_in_required" in events and "signed_in_again" in events and events.count("connected") == 1
+    finally:
+        lived.close()
 
 
 def instant(text: str) -> int:

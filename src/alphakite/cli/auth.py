@@ -69,6 +69,7 @@ def _add_settings(parser: argparse.ArgumentParser, default: str | None) -> None:
 def run(args: argparse.Namespace) -> int:
     """0; 1 if `status` finds that a login is needed; 4 if the login fails."""
     settings = load(args)
+    settings.trust()
     log.setup(settings.log_level, settings.log_format)
     log.redact(*settings.secrets())
     if args.action == "status":

@@ -25,6 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0 after an orderly stop."""
     settings = load(args)
+    settings.trust()
     log.setup(settings.log_level, settings.log_format)
     log.redact(*settings.secrets())
     from alphakite import service

@@ -208,7 +208,7 @@ def token_now_us(found: dict[str, Any]) -> int:
 
 def sign_in_words(sign_in: dict[str, Any], now_us: int) -> str:
     """The state and both clocks: the login of seven days and the access token of half an hour."""
-    words = [sign_in["state"].replace("_", " ")]
+    words = [sign_in["state"]]
     if sign_in["login_at_us"]:
         words.append(f"signed in {exchange_time(sign_in['login_at_us'])} exchange time")
     for name, until_us in (("login", sign_in["refresh_expires_us"]), ("access token", sign_in["access_expires_us"])):
@@ -269,9 +269,9 @@ def problems(found: dict[str, Any]) -> list[str]:
     if found["health"]["state"] == "stuck":
         said.append(f"{'; '.join(found['health']['reasons'])}: {found['health']['next_step']}")
     if found["state"] == "database_away":
-        said.append(f"the database is away, the journal keeps everything: {found['reason']}")
+        said.append(f"the database is away, the journal keeps everything: {found['database_error']}")
     said += sign_in_problems(found)
-    if found["open_gaps"]:
+    if found["open_gaps"] and found["alive"]:
         said.append(f"nothing is being received for {', '.join(found['open_gaps'])}")
     for service, count in found["refused"].items():
         said.append(

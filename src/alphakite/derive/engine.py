@@ -153,8 +153,8 @@ class Engine:
         for item, update in enumerate(updates):
             instrument = state.instruments.get(update.key)
             if instrument is None:
-                if update.key in state.retired:
-                    counts.outside += 1
+                if update.key in state.retired or state.settings.tickers:
+                    counts.outside += 1  # nobody asked for it
                     continue
                 instrument = state.instruments[update.key] = Instrument(update.key)
                 instrument.host(state.settings.indicators)

@@ -16,6 +16,7 @@ import msgspec
 from alphakite import log
 from alphakite.clock import Clock
 from alphakite.config import Settings
+from alphakite.derive.indicators import pinned
 from alphakite.derive.moment import DeriveSettings
 from alphakite.errors import SignInError, TransientError
 from alphakite.feed.schwab.decode import stamp_ms
@@ -326,5 +327,5 @@ def derive_settings(settings: Settings, tickers: tuple[str, ...]) -> DeriveSetti
         settings.stream_hours,
         settings.stream_resolution,
         settings.skip_market_hours,
-        settings.indicators,
+        pinned(settings.indicators),
     )

@@ -2,7 +2,8 @@
 
 In:   the market as played, and the subscriptions of a connection.      Out:  (service, items), as the wire spells them.
 LEVELONE_*: an image, then what changed. CHART_EQUITY: the last bar, then each as its minute ends. Books: when a side
-has changed. Screeners: every ten tape seconds. ACCT_ACTIVITY: that it is subscribed. All else stays silent.
+has changed. Screeners: every ten tape seconds. ACCT_ACTIVITY: that it is subscribed. All else stays silent, by switch
+indices too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from alphakite.simulator import whole, wire
 from alphakite.simulator.connection import Connection
 from alphakite.simulator.market import Market
 from alphakite.simulator.services import ACTIVITY, BOOKS, CHART, EQUITIES, OPTIONS, SCREENERS
+from alphakite.simulator.synthetic import is_index
 
 SCREEN_EVERY_MS = 10_000
 ACCOUNT = "00000000"
@@ -27,6 +29,7 @@ class Publication:
         self.sequence = 0
         self._market = market
         self._key_last = switches.get("key-order") == "last"
+        self._index_silent = switches.get("index") == "silent"
         self._activities = 0
 
     def window(self, connection: Connection, after_ms: int, until_ms: int) -> Elements:
@@ -37,7 +40,9 @@ class Publication:
             items = [
                 item
                 for symbol in market.moved
-                if symbol.symbol in wanted and (item := symbol.delta(wanted[symbol.symbol]))
+                if symbol.symbol in wanted
+                and not self._is_silent(symbol.symbol)
+                and (item := symbol.delta(wanted[symbol.symbol]))
             ]
             if items:
                 elements.append((EQUITIES, items))
@@ -70,7 +75,8 @@ class Publication:
         market, held = self._market, connection.keys[service]
         kept = {key: held[key] for key in keys if key in held}
         if service == EQUITIES:
-            items = [market.symbols[key].image(fields) for key, fields in kept.items() if key in market.symbols]
+            streaming = {key: one for key, one in market.symbols.items() if not self._is_silent(key)}
+            items = [streaming[key].image(fields) for key, fields in kept.items() if key in streaming]
         elif service == OPTIONS:
             items = [connection.options.image(market, key, fields) for key, fields in kept.items()]
         elif service == CHART:
@@ -87,6 +93,9 @@ class Publication:
         else:
             items = []
         return self._ordered([item for item in items if item])
+
+    def _is_silent(self, symbol: str) -> bool:
+        return self._index_silent and is_index(symbol)
 
     def _ordered(self, items: list[str]) -> list[str]:
         return [wire.key_last(item) for item in items] if self._key_last else items
