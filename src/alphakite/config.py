@@ -367,7 +367,10 @@ SPECS: dict[str, Spec] = {
     "SCHWAB_TOKEN_FILE": Spec("token.json", "a file; by default it lies in the data folder", Path),
     "INDEX_POLL_INTERVAL": Spec("5", "0 (never) to 3600 seconds", _number(0, 3600)),
     "INDICATORS": Spec(
-        "sma9,vwap", "names as sma9, vwap, ema21, and MODULE:CLASS, with commas between", _indicators, attribute="indicators"
+        "sma9,vwap",
+        "names as sma9, vwap, ema21, and MODULE:CLASS, with commas between",
+        _indicators,
+        attribute="indicators",
     ),
     "CLOCK": _one_of("system", "system", "feed"),
     "DATA_DIR": Spec("~/.local/share/alphakite", "a folder", Path),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -56,6 +57,18 @@ class Session:
         """The command, from anywhere: the running recorder says which settings file it reads."""
         return dict(json.loads(output("tickers", *arguments, "--data", str(self.data), "--json")))
 
+    def refuse_a_broken_file(self) -> None:
+        """SIGHUP with a settings file that is wrong changes nothing, and is said."""
+        kept = self.env_file.read_text()
+        self.env_file.write_text(kept + "BATCH_SIZE=none\n")
+        self.recorder.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + DEADLINE_S
+        while "settings_refused" not in Path(self.log.name).read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        self.env_file.write_text(kept)
+        assert self.until(lambda status: bool(status["pid"]))["tickers"] == ["QQQ", "SPY", "IWM"]
+
     def close(self) -> None:
         for process in (self.recorder, self.simulator):
             process.kill()
@@ -74,6 +87,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
         assert played.tickers("add", "iwm")["recorded"] == ["QQQ", "SPY", "IWM"]
         rows = played.until(lambda status: status["tickers"] == ["QQQ", "SPY", "IWM"])["rows_committed"]
         played.until(lambda status: status["rows_committed"] > rows + 2000)
+        played.refuse_a_broken_file()
         assert played.tickers("remove", "SPY")["recorded"] == ["QQQ", "IWM"]
         assert played.tickers("list") == {
             "schema": 1, "tickers": ["QQQ", "IWM"], "running": True, "recorded": ["QQQ", "IWM"]

@@ -209,12 +209,13 @@ def main() -> None:
         updated = client.update_tokens(force_access_token=True)
         changed = first != client.tokens.access_token
         status = client.quotes([SYMBOL]).status_code
-        by_thread = any(STREAM) and os.environ.get("STREAM_BY", "Stream") == "Stream"
-        stream = streamed(client) if by_thread else None
     report = {"answers": answers, "after_refresh": status, "token_changed": bool(updated) and changed}
     report["asynchronous"] = asyncio.run(asynchronous())
-    if any(STREAM):
-        report["stream"] = stream or asyncio.run(streamed_asynchronously())
+    if any(STREAM) and os.environ.get("STREAM_BY") == "StreamAsync":
+        report["stream"] = asyncio.run(streamed_asynchronously())
+    elif any(STREAM):
+        with schwabdev.Client(KEY, SECRET, CALLBACK, tokens_db=TOKEN_PATH) as client:
+            report["stream"] = streamed(client)
     print(json.dumps(report))
 
 

@@ -38,6 +38,8 @@ READY_WITHIN_S = 30.0
 STOP_WITHIN_S = 9.0
 DEFAULT_START = "10:15"
 PLAN_FILE = "demo.json"
+PASSED_ON = ("INDICATORS",)
+"""The one setting of the user's that is safe to try: the others stand for an account and a database of their own."""
 
 
 class Plan(msgspec.Struct):
@@ -145,7 +147,7 @@ def _spawn(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
     """Another alphakite, in a session of its own so that Ctrl-C reaches only us, and dying with us."""
     return subprocess.Popen(
         [sys.executable, "-m", "alphakite", *arguments],
-        env={name: value for name, value in os.environ.items() if name not in SPECS},
+        env={name: value for name, value in os.environ.items() if name not in SPECS or name in PASSED_ON},
         stdin=subprocess.DEVNULL,
         text=True,
         start_new_session=True,

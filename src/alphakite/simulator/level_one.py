@@ -279,6 +279,9 @@ class LevelOne:
             mark = sorted((bid, mark, ask))[1]
         if mark != self._mark:
             self._put_mark(mark)
+        if self.symbol == BID_INDEX:
+            # Each print has made a quote around itself, also one that leaves the mark where it was.
+            self.fields[1] = price_text(self._last - BID_BELOW)
         after = self._after - self._regular_last if self._after and self._regular_last else 0
         if after != self._post_market:
             self._post_market = after
@@ -290,8 +293,6 @@ class LevelOne:
         fields[33] = price_text(mark)
         if close:
             fields[44], fields[45] = price_text(mark - close), percent_text(mark - close, close)
-        if self.symbol == BID_INDEX:
-            fields[1] = price_text(self._last - BID_BELOW)
 
     def _put_year(self) -> None:
         """52-week high and low: beyond the earlier close by a fixed part, and the session's own extremes."""

@@ -76,7 +76,9 @@ class Market:
         return self._bars[symbol][bisect_right(ends, after_ms) : bisect_right(ends, until_ms)]
 
     def last_bar(self, symbol: str) -> Candle | None:
-        """The newest published bar, of an earlier session if this one has none yet."""
+        """The newest published bar, of an earlier session if this one has none yet; None: an index has no chart."""
+        if is_index(symbol):
+            return None
         completed = self._completed(symbol) or self.history[symbol]
         return completed[-1] if completed else None
 
