@@ -15,6 +15,8 @@ import uvloop
 
 from alphakite import log
 from alphakite.config import load
+from alphakite.feed.schwab import rest
+from alphakite.feed.schwab.pace import Pace
 from alphakite.model import Batch
 from alphakite.service import Service
 from alphakite.store.postgres import PostgresSink
@@ -51,6 +53,7 @@ class Commits:
 async def measured(tickers: int) -> None:
     """Start the recorder; measure it from word to word; stop it."""
     commits = Commits()
+    rest.Pace = lambda: Pace(1000.0, 1000)  # type: ignore[assignment, misc]  # price history of all tickers at once
     service = Service(load(overrides={}))
     status = service.status
     running = asyncio.create_task(service.run())
@@ -66,7 +69,7 @@ async def measured(tickers: int) -> None:
     say(ready=1)
     told = await asyncio.get_running_loop().run_in_executor(None, listen)
     if told is not None:
-        first_seq, rejected = status.appended, status.rejected
+        first_seq, frames, rejected = status.appended, status.frames, status.rejected
         commits.seen.clear()
         commits.rows, commits.wanted = 0, told["rows"]
         cpu_s = time.process_time()
@@ -81,7 +84,7 @@ async def measured(tickers: int) -> None:
             last_s=commits.seen[-1][1],
             rss_mb=peak_rss_mb(),
             rows=commits.rows,
-            frames=status.appended - first_seq,
+            frames=status.frames - frames,
             rejected=status.rejected - rejected,
             commits=[(seq - first_seq, at) for seq, at in commits.seen],
         )

@@ -1,4 +1,4 @@
-"""The released schwab-py and Schwabdev against `alphakite simulate`: every REST call, and a whole session of the stream.
+"""The released schwab-py and Schwabdev against `alphakite simulate`: every REST call, a whole session of the stream.
 
 Each client runs as a process of its own, untouched, led by environment alone (tests/judges/outside_*.py). The tape is
 lock-step: it moves on when the client's own library answers a ping. What the client knows at the end is held against
@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
@@ -201,6 +201,35 @@ async def test_the_session_is_read_to_its_last_values(
     )
 
 
+def test_the_comparison_notices_what_is_lost_swapped_or_misread(tmp_path: Path) -> None:
+    """A client that has missed one item, one field, one bar or one frame is found out; the faithful one is not."""
+    items = {EQUITIES: ['"3":1.5,"8":10', '"3":1.5'], OPTIONS: ['"2":1,"3":2'], CHART: ['"2":1,"7":5', '"2":2,"7":6']}
+    texts = [
+        f'{{"data":[{{"service":"{name}", "timestamp":1,"command":"SUBS","content":[{{"key":"A",{item}}}]}}]}}'
+        for name, told in items.items()
+        for item in told
+    ]
+    log = tmp_path / "send.jsonl"
+    log.write_text("".join(json.dumps({"conn": 1, "lost_s": 0, "frame": text}) + "\n" for text in texts))
+    sent = folded(log)
+
+    def known() -> dict[str, Any]:
+        copied: dict[str, Any] = json.loads(json.dumps(vars(sent)))
+        return copied
+
+    assert same_as_sent(known(), sent) > 0
+    wrong = [known() for _ in range(6)]
+    wrong[0]["last"][EQUITIES]["A"]["3"] = 1.4
+    wrong[1]["seen"][EQUITIES]["A"]["3"] = 1
+    wrong[2]["bars"]["A"].reverse()
+    wrong[3]["sha256"] = "other"
+    wrong[4]["items"][OPTIONS] = 2
+    del wrong[5]["last"][OPTIONS]["A"]["2"]
+    for one in wrong:
+        with pytest.raises(AssertionError):
+            same_as_sent(one, sent)
+
+
 def same_as_sent(known: dict[str, Any], sent: Sent) -> int:
     """The client's last values, how often each field came, its bars and its counts are those of the send log."""
     names: dict[str, dict[str, str]] = {}
@@ -253,7 +282,7 @@ def same_as_printed(sent: Sent, played: tuple[str, ...]) -> int:
     minutes = [row for row in printed("minutes", played) if not row["ticker"].startswith("$")]
     bars = {(key, bar["7"]): bar for key, told in sent.bars.items() for bar in told[1:]}
     begun = {key: told[0]["7"] for key, told in sent.bars.items()}
-    regular = {place for place in bars if in_regular(place[1])}
+    regular = {place for place in bars if is_regular(place[1])}
     places = [(row["ticker"], milliseconds(row["timestamp"])) for row in minutes]
     assert regular == {place for place in places if place[1] > begun[place[0]]}
     for place, row in zip(places, minutes, strict=True):
@@ -279,13 +308,15 @@ def same_as_tape(sent: Sent, programme: Programme, contracts: list[str]) -> int:
         assert decimal(last["3"]) == Decimal(tape.prints.prices[-1]) / PRICE_SCALE
         assert last["35"] == tape.prints.times_ms[-1]
         if tape.quotes is not None:
-            quote = (tape.quotes.bids[-1], tape.quotes.asks[-1])
-            assert tuple(decimal(last[name]) * PRICE_SCALE for name in ("1", "2")) == quote
+            quote = [Decimal(tape.quotes.bids[-1]), Decimal(tape.quotes.asks[-1])]
+            assert [decimal(last[name]) * PRICE_SCALE for name in ("1", "2")] == quote
             assert (last["4"], last["5"]) == (tape.quotes.bid_sizes[-1], tape.quotes.ask_sizes[-1])
             assert last["34"] == tape.quotes.times_ms[-1]
         compared += len(market.symbols[symbol].fields)
         if symbol.startswith("$"):
-            assert symbol not in sent.bars
+            assert symbol not in sent.bars, "an index has no chart"
+            assert decimal(last["1"]) == decimal(last["3"]) - Decimal("1.41"), "its bid follows every print"
+            compared += 1
             continue
         told = {bar["7"]: [bar[name] for name in "23456"] for bar in sent.bars[symbol][1:]}
         made = {start: bar for start, bar in minutes_of(tape.prints) if start + 60_000 > programme.start_ms}
@@ -301,7 +332,8 @@ def same_as_tape(sent: Sent, programme: Programme, contracts: list[str]) -> int:
         assert {str(number): json.loads(text) for number, text in texts.items()} == {
             place: value for place, value in last.items() if place.isdigit()
         }
-        assert last["8"] > 0 and last["3"] > last["2"] >= 0 and last["4"] > 0
+        assert last["3"] > last["2"] >= 0 and last["4"] > 0
+        assert (last["8"] > 0) is (contract.settlement == "P"), "what settled at the opening has not traded"
         compared += len(texts)
     return compared
 
@@ -331,5 +363,174 @@ def milliseconds(text: str) -> int:
     return int(datetime.fromisoformat(text).timestamp()) * 1000
 
 
-def in_regular(time_ms: int) -> bool:
-    return at(time(9, 30)) <= time_ms < at(time(16))
+# --------------------------------------------------------------------------------------------------------------- REST
+
+QUARTER_PAST_TEN = time(10, 15)
+MINUTES = {"minutes": 1, "fives": 5, "tens": 10, "fifteens": 15, "thirties": 30}
+CALLS = {
+    *("userPreference", "quote", "quoteWhole", "quotes", "optionQuotes", "chain", "chainCalls", "expirationchain"),
+    *(*MINUTES, "span", "days", "weeks", "months", "markets", "everyMarket", "movers", "instruments", "cusip"),
+}
+"""What both clients have; Schwabdev has a call for a single market, too."""
+Bar = tuple[int, list[float]]
+
+
+async def test_every_rest_call_is_answered_right(tmp_path: Path) -> None:
+    """At 10:15 of the session: both clients read the same, and the values are those of the tape's own lines."""
+    played = [part for symbol in SYMBOLS for part in ("--symbol", symbol)]
+    async with simulated(tmp_path, *played, "--session", DAY.isoformat(), "--start", "10:15") as simulator:
+        reports = {script: await reported(script, simulator) for script in (SCHWAB_PY, SCHWABDEV)}
+        address = str(simulator.ready["api_url"]).replace("https", "wss") + "/ws"
+    programme = make_programme(SimulatorOptions(symbols=SYMBOLS, session=DAY, start=QUARTER_PAST_TEN))
+    bodies: dict[str, dict[str, Any]] = {}
+    for script, report in reports.items():
+        answers = report["answers"]
+        assert set(answers) == CALLS | ({"market"} if script == SCHWABDEV else set())
+        assert {name: one["status"] for name, one in answers.items()} == dict.fromkeys(answers, 200)
+        body = bodies[script] = {name: one["body"] for name, one in answers.items()}
+        streamer = body["userPreference"]["streamerInfo"][0]
+        assert (streamer["streamerSocketUrl"], streamer["schwabClientChannel"]) == (address, "N9")
+        quotes_are_the_tapes(body, programme)
+        chains_are_of_the_day(body)
+        history_is_the_tapes(body, programme)
+        hours_are_the_sessions(body)
+        assert [one["symbol"] for one in body["movers"]["screeners"]] == ["QQQ", "ZZILL"]
+        assert body["movers"]["screeners"][0]["lastPrice"] == body["quote"]["QQQ"]["quote"]["lastPrice"]
+        assert body["instruments"] == body["cusip"]
+        (instrument,) = body["cusip"]["instruments"]
+        assert (instrument["symbol"], instrument["assetType"]) == ("QQQ", "ETF")
+    shared = CALLS - {"userPreference"}  # its ids are new each time
+    assert {name: bodies[SCHWAB_PY][name] for name in shared} == {name: bodies[SCHWABDEV][name] for name in shared}
+    print(f"\nREST: {' and '.join(str(len(body)) for body in bodies.values())} calls, {len(shared)} the same for both")
+
+
+def quotes_are_the_tapes(body: dict[str, Any], programme: Programme) -> None:
+    """The last print and quote before 10:15, the volume since 07:28, the prices since 09:30."""
+    prints, quotes = programme.tapes["QQQ"].prints, programme.tapes["QQQ"].quotes
+    assert quotes is not None
+    past = [row for row in zip(prints.times_ms, prints.prices, prints.sizes, strict=True) if row[0] < at(time(10, 15))]
+    regular = [price / PRICE_SCALE for time_ms, price, _ in past if time_ms >= at(time(9, 30))]
+    place = sum(time_ms < at(time(10, 15)) for time_ms in quotes.times_ms) - 1
+    wanted = {
+        "lastPrice": past[-1][1] / PRICE_SCALE,
+        "tradeTime": past[-1][0],
+        "totalVolume": sum(size for time_ms, _, size in past if time_ms >= at(time(7, 28))),
+        "openPrice": regular[0],
+        "highPrice": max(regular),
+        "lowPrice": min(regular),
+        "bidPrice": quotes.bids[place] / PRICE_SCALE,
+        "askPrice": quotes.asks[place] / PRICE_SCALE,
+        "bidSize": quotes.bid_sizes[place],
+        "askSize": quotes.ask_sizes[place],
+    }
+    assert set(body["quote"]["QQQ"]) >= {"symbol", "quote"} and "reference" not in body["quote"]["QQQ"]
+    whole = body["quoteWhole"]["QQQ"]
+    assert set(whole) >= {"quote", "fundamental", "extended", "reference", "regular"}
+    for quote in (body["quote"]["QQQ"]["quote"], whole["quote"], body["quotes"]["QQQ"]["quote"]):
+        assert {name: quote[name] for name in wanted} == wanted
+    assert whole["regular"]["regularMarketLastPrice"] == wanted["lastPrice"]
+    assert set(body["quotes"]) == {"QQQ", "$QQQ.IV", "errors"}
+    assert body["quotes"]["errors"]["invalidSymbols"] == ["ZZZZ9"]
+
+
+def chains_are_of_the_day(body: dict[str, Any]) -> None:
+    """Four strikes on each side of the money; the calls alone; the same contracts quoted by their symbols."""
+    chain, calls, spot = body["chain"], body["chainCalls"], body["quote"]["QQQ"]["quote"]["lastPrice"]
+    assert chain["numberOfContracts"] == 16 and chain["underlying"]["last"] == spot
+    for side in (chain["callExpDateMap"], chain["putExpDateMap"]):
+        assert list(side) == [f"{DAY}:0"]
+        strikes = [float(strike) for strike in side[f"{DAY}:0"]]
+        assert len(strikes) == 8 and sum(strike < spot for strike in strikes) == 4
+    assert calls["putExpDateMap"] == {} and calls["numberOfContracts"] == 4
+    contracts = {one["symbol"]: one for strike in calls["callExpDateMap"][f"{DAY}:0"].values() for one in strike}
+    assert {one["putCall"] for one in contracts.values()} == {"CALL"}
+    assert set(body["optionQuotes"]) == set(contracts)
+    for symbol, one in contracts.items():
+        quote = body["optionQuotes"][symbol]["quote"]
+        assert (quote["bidPrice"], quote["askPrice"], quote["totalVolume"], quote["openInterest"]) == (
+            *(one["bid"], one["ask"], one["totalVolume"], one["openInterest"]),
+        )
+    expirations = body["expirationchain"]["expirationList"]
+    assert expirations[0]["expirationDate"] == DAY.isoformat()
+    for one in expirations:
+        expiry = date.fromisoformat(one["expirationDate"])
+        assert session_on(expiry) is not None and one["daysToExpiration"] == (expiry - DAY).days
+
+
+def history_is_the_tapes(body: dict[str, Any], programme: Programme) -> None:
+    """Minutes of both days that there are, their multiples, and the days, weeks and months of regular hours."""
+    tape = programme.tapes["QQQ"]
+    earlier: list[Bar] = [
+        (
+            candle.minute_us // 1000,
+            [*(price / PRICE_SCALE for price in (candle.open, candle.high, candle.low, candle.close)), candle.volume],
+        )
+        for candle in tape.history
+        if datetime.fromtimestamp(candle.minute_us / 1e6, EXCHANGE).hour >= 7
+    ]
+    today = [bar for bar in minutes_of(tape.prints) if bar[0] < at(QUARTER_PAST_TEN)]
+    assert earlier and today
+    for name, minutes in MINUTES.items():
+        assert body[name]["candles"] == merged(earlier + today, lambda ms, step=minutes * 60_000: ms // step * step), (
+            name
+        )
+    regular = [bar for bar in earlier + today if is_regular(bar[0])]
+    assert body["span"]["candles"] == merged([bar for bar in today if is_regular(bar[0])], int)
+    assert body["days"]["candles"] == merged(regular, lambda ms: midnight(day_of(ms)))
+    assert body["weeks"]["candles"] == merged(
+        regular, lambda ms: midnight(day_of(ms) - timedelta(day_of(ms).weekday()))
+    )
+    assert body["months"]["candles"] == merged(regular, lambda ms: midnight(day_of(ms).replace(day=1)))
+    closed = [bar for bar in earlier if is_regular(bar[0])][-1]
+    assert body["minutes"]["previousClose"] == closed[1][3]
+    assert all(body[name]["symbol"] == "QQQ" and body[name]["empty"] is False for name in (*MINUTES, "days", "weeks"))
+
+
+def merged(bars: list[Bar], stamp_of: Callable[[int], int]) -> list[dict[str, float]]:
+    """The bars as `pricehistory` spells them, those of one stamp made into one."""
+    grown: dict[int, list[float]] = {}
+    for time_ms, (first, high, low, last, volume) in bars:
+        held = grown.setdefault(stamp_of(time_ms), [first, high, low, last, 0])
+        held[1:] = [max(held[1], high), min(held[2], low), last, held[4] + volume]
+    names = ("open", "high", "low", "close", "volume")
+    return [dict(zip(names, values, strict=True)) | {"datetime": stamp} for stamp, values in grown.items()]
+
+
+def hours_are_the_sessions(body: dict[str, Any]) -> None:
+    """09:30 to 16:00, options on ETFs and indices a quarter hour later; five markets; one by its own path."""
+    equity, option = body["markets"]["equity"]["EQ"], body["markets"]["option"]
+    assert equity["isOpen"] is True and equity["date"] == DAY.isoformat()
+    spans = equity["sessionHours"] | {"IND": option["IND"]["sessionHours"]["regularMarket"]}
+    moments = {
+        name: [datetime.fromisoformat(span[0][end]).astimezone(EXCHANGE).time() for end in ("start", "end")]
+        for name, span in spans.items()
+    }
+    assert moments["regularMarket"] == [time(9, 30), time(16)]
+    assert moments["preMarket"] == [time(7), time(9, 30)] and moments["postMarket"] == [time(16), time(20)]
+    assert moments["IND"] == [time(9, 30), time(16, 15)]
+    assert set(body["everyMarket"]) == {"equity", "option", "bond", "future", "forex"}
+    assert {name: body["everyMarket"][name] for name in ("equity", "option")} == body["markets"]
+    if "market" in body:
+        assert body["market"]["equity"] == body["markets"]["equity"]
+
+
+def is_regular(time_ms: int) -> bool:
+    session = session_at(time_ms * 1000)
+    return session is not None and session.regular_open_us <= time_ms * 1000 < session.regular_close_us
+
+
+def day_of(time_ms: int) -> date:
+    return datetime.fromtimestamp(time_ms / 1000, EXCHANGE).date()
+
+
+def floored(step_ms: int) -> Callable[[int], int]:
+    return lambda time_ms: time_ms // step_ms * step_ms
+
+
+def monday_of(day: date) -> date:
+    return day - timedelta(day.weekday())
+
+
+def midnight(day: date) -> int:
+    """In Chicago, as Schwab stamps a day."""
+    return int(datetime(day.year, day.month, day.day, 1, tzinfo=EXCHANGE).timestamp()) * 1000

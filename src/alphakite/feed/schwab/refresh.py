@@ -26,7 +26,10 @@ from alphakite.feed.schwab.transport import TOKEN_PATH, retry_after_s, send
 REFRESH_WITHIN_S = 25.0
 JITTER_S = 60
 """The timer refreshes so much later than `stale`, at random: not every program of one sign-in at the same moment."""
+LOOK_S = 1.0
+"""How often the timer looks: a new token file is seen within it."""
 POLL_S = 0.25
+"""How often a recorder that waits for a sign-in looks."""
 REFRESH_EVERY_S = 1.0
 RETRY_FIRST_S, RETRY_MOST_S = 0.5, 60.0
 SAME_TOKEN_S = 60
@@ -89,8 +92,8 @@ class Refresher:
     async def keep_fresh(self, on_change: Callable[[SignIn], None]) -> None:
         """The timer: refreshes with 240 to 300 s left, sees a new token file, tells each change. Ends by cancelling.
 
-        A recorder that only streams makes no requests, so that nothing else would refresh. It looks four times in a
-        second of real time, because a feed clock may run fast; it tries a refresh once in a second at most.
+        A recorder that only streams makes no requests, so that nothing else would refresh. It looks once in a
+        second of real time, however fast a feed clock runs.
         """
         told: SignIn | None = None
         due_s = REFRESH_BEFORE_S - random.uniform(0, JITTER_S)
@@ -112,7 +115,7 @@ class Refresher:
             except Exception as error:  # the timer outlives everything; the text of an unknown error may hold a secret
                 self._log.error("sign_in_timer_failed", error=type(error).__name__)
                 await asyncio.sleep(REFRESH_EVERY_S)
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(LOOK_S)
 
     async def wait_for_sign_in(self) -> None:
         """Until there is a usable token file that Schwab has not refused; looks four times in a second."""
