@@ -151,7 +151,7 @@ def test_another_program_takes_the_stream(tmp_path: Path, data: Path) -> None:
         life.until("capture", "connecting")
         life.until("reconnects", 1)
         evicted = next(line for line in life.lines() if line["event"] == "evicted")
-        assert "another program took this stream" in evicted["error"] and evicted["again_in_s"] >= 30
+        assert "another program took this stream" in evicted["error"] and evicted["again_in_s"] >= 60
         shown = output("status", "--data", str(data))
         assert "another program took this stream" in " ".join(shown.split())
         life.end()

@@ -69,7 +69,7 @@ class Capture:
         self._tickers = self._wanted = settings.tickers
         self._retell = asyncio.Event()
         self._backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_MOST_S)
-        self._evicted = Backoff(Evicted.wait_first_s, Evicted.wait_most_s)
+        self._evicted = Backoff(2 * Evicted.wait_first_s, Evicted.wait_most_s)  # half of it is jitter
         self._caps = dict(CAPS)
         """What Schwab tells of its caps is kept from one connection to the next."""
         self._denied = 0
@@ -271,15 +271,17 @@ class Capture:
 
     async def _wait_for_sign_in(self, error: SignInError) -> None:
         """Up, and waiting for a person; the journal says why nothing comes."""
+        if self._status.capture != "auth_required":
+            self._log.error("auth_required", error=str(error), next_step=error.next_step)
+            self._explain("auth_required")
         self._status.capture, self._status.reason = "auth_required", str(error)
-        self._log.error("auth_required", error=str(error), next_step=error.next_step)
-        self._explain("auth_required")
         waiting = asyncio.create_task(self._rest.wait_for_sign_in())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait({waiting, stopping}, timeout=SIGN_IN_RETRY_S, return_when=asyncio.FIRST_COMPLETED)
             if waiting.done():
                 waiting.result()
+                self._status.capture, self._status.reason = "connecting", ""
         finally:
             for task in (waiting, stopping):
                 task.cancel()
@@ -287,7 +289,6 @@ class Capture:
                     await task
         self._denied = 0
         self._backoff.reset()
-        self._status.capture, self._status.reason = "connecting", ""
 
     def _explain(self, reason: str) -> None:
         """Why there is still no connection."""
