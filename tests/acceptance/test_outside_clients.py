@@ -471,11 +471,9 @@ def history_is_the_tapes(body: dict[str, Any], programme: Programme) -> None:
     today = [bar for bar in minutes_of(tape.prints) if bar[0] < at(QUARTER_PAST_TEN)]
     assert earlier and today
     for name, minutes in MINUTES.items():
-        assert body[name]["candles"] == merged(earlier + today, lambda ms, step=minutes * 60_000: ms // step * step), (
-            name
-        )
+        assert body[name]["candles"] == merged(earlier + today, floored(minutes * 60_000)), name
     regular = [bar for bar in earlier + today if is_regular(bar[0])]
-    assert body["span"]["candles"] == merged([bar for bar in today if is_regular(bar[0])], int)
+    assert body["span"]["candles"] == merged([bar for bar in today if is_regular(bar[0])], floored(1))
     assert body["days"]["candles"] == merged(regular, lambda ms: midnight(day_of(ms)))
     assert body["weeks"]["candles"] == merged(
         regular, lambda ms: midnight(day_of(ms) - timedelta(day_of(ms).weekday()))
@@ -527,8 +525,8 @@ def floored(step_ms: int) -> Callable[[int], int]:
     return lambda time_ms: time_ms // step_ms * step_ms
 
 
-def monday_of(day: date) -> date:
-    return day - timedelta(day.weekday())
+def monday_of(time_ms: int) -> date:
+    return day_of(time_ms) - timedelta(day_of(time_ms).weekday())
 
 
 def midnight(day: date) -> int:
