@@ -121,6 +121,7 @@ class Service:
         )
         asking.wants_history, asking.awaiting_history = drain.wants_history, drain.awaiting_history
         asking.silent_tickers = drain.silent_tickers
+        capture.note_sign_in = self._note_sign_in
         drain.observe = observing.see
         self._install_signals(capture)
         self._log.info("started", pid=os.getpid(), data=str(data_dir), tickers=",".join(settings.tickers))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import Callable
 
 import msgspec
 
@@ -23,6 +24,7 @@ from alphakite.feed.schwab.decode import stamp_ms
 from alphakite.feed.schwab.rest import SchwabRest, Streamer
 from alphakite.feed.schwab.stream import Evicted, Refused, SchwabStream, Stopped
 from alphakite.feed.schwab.subscriptions import CAPS, Refusal
+from alphakite.feed.schwab.tokens import SignIn
 from alphakite.journal.record import Kind
 from alphakite.journal.writer import JournalWriter
 from alphakite.metrics import Status
@@ -74,6 +76,8 @@ class Capture:
         """What Schwab tells of its caps is kept from one connection to the next."""
         self._denied = 0
         self._begun = False
+        self.note_sign_in: Callable[[SignIn], None] = lambda _found: None
+        """Told what became of the sign-in, before its own timer looks."""
 
     async def run(self) -> None:
         """Connect, subscribe, record, reconnect; until stopped. Only a FatalError ends it otherwise."""
@@ -274,6 +278,7 @@ class Capture:
         if self._status.capture != "auth_required":
             self._log.error("auth_required", error=str(error), next_step=error.next_step)
             self._explain("auth_required")
+        self.note_sign_in(self._rest.sign_in())
         self._status.capture, self._status.reason = "auth_required", str(error)
         waiting = asyncio.create_task(self._rest.wait_for_sign_in())
         stopping = asyncio.create_task(self._stopping.wait())
