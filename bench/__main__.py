@@ -17,12 +17,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import bench_decode, bench_path
+from bench import bench_decode, bench_greeks, bench_path
 from bench.child import ROOT, ChildError
 from bench.frames import make_tape
 from bench.report import table
 
-PARTS = ("decode", "path", "store")
+PARTS = ("decode", "path", "store", "greeks")
 STORE_ROWS = 5_000
 
 
@@ -60,6 +60,9 @@ def main() -> int:
             if args.part in ("", "store"):
                 figures["store"] = _store_measured(args.repeat)
                 texts.append(_store_shown(figures["store"]))
+            if args.part in ("", "greeks"):
+                figures["greeks"] = bench_greeks.measure(args.repeat)
+                texts.append(bench_greeks.shown(figures["greeks"]))
     except ChildError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -12,6 +12,7 @@ Units, said once:
 from __future__ import annotations
 
 import enum
+from datetime import date
 
 import msgspec
 
@@ -142,6 +143,45 @@ class ChartBar(msgspec.Struct, frozen=True, gc=False):
     low: int
     close: int
     volume: int
+
+
+class Expiration(msgspec.Struct, frozen=True):
+    """One expiry of an underlying's options, as a vendor lists it; SPX and SPXW of one date are two.
+
+    `days`: calendar days, None if not said. `kind`: W weekly, S monthly, M month end, Q quarterly; `settlement`: P at
+    the close, A at the opening; "" where not said. `standard`: none of its contracts is adjusted.
+    """
+
+    date: date
+    days: int | None = None
+    kind: str = ""
+    settlement: str = ""
+    roots: tuple[str, ...] = ()
+    standard: bool = True
+
+
+class ChainContract(msgspec.Struct, frozen=True, gc=False):
+    """One option contract as a vendor's chain defines it. Strike × PRICE_SCALE, open interest in contracts.
+
+    `right`: C, P. `settlement`: P, A; `exercise`: A, E; `kind` as in Expiration; "" where not said. `adjusted`: it
+    delivers something else than its multiplier of shares. `delta`: the vendor's at that moment, for a delta band.
+    """
+
+    symbol: str
+    underlying: str
+    root: str
+    right: str
+    strike: int
+    expiry: date
+    settlement: str = ""
+    exercise: str = ""
+    kind: str = ""
+    multiplier: int | None = None
+    mini: bool = False
+    adjusted: bool = False
+    open_interest: int | None = None
+    last_trading_day_ms: int | None = None
+    delta: float | None = None
 
 
 class Candle(msgspec.Struct, frozen=True, gc=False):
