@@ -15,9 +15,10 @@ import uvloop
 
 from alphakite.errors import UsageError
 from alphakite.simulator.oauth import DEFAULT_CALLBACK
+from alphakite.simulator.option_truth import option_seconds
 from alphakite.simulator.options import SimulatorOptions, parse_tape
 from alphakite.simulator.programme import make_programme
-from alphakite.simulator.report import TABLES, write_truth
+from alphakite.simulator.report import OPTION_SECONDS, TABLES, write_option_seconds, write_truth
 from alphakite.simulator.server import start
 from alphakite.simulator.truth import compute_truth
 
@@ -33,7 +34,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=EXIT_CODES,
     )
     add_simulate_arguments(parser)
-    parser.add_argument("--truth", choices=TABLES, help="print the exact answer for this tape, and end")
+    parser.add_argument(
+        "--truth", choices=(*TABLES, OPTION_SECONDS), help="print the exact answer for this tape, and end"
+    )
+    parser.add_argument(
+        "--contract",
+        action="append",
+        default=[],
+        metavar="SYMBOL",
+        help="of --truth option-seconds: an option's symbol or its beginning, may be repeated"
+        " (default: all of the tapes; of a synthetic session those that expire on it)",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_const", const="csv", dest="form", help="--truth as CSV (the default)")
     form.add_argument("--json", action="store_const", const="json", dest="form", help="--truth as JSON")
@@ -48,7 +59,8 @@ def add_simulate_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KIND=FILE",
-        help="trades=, quotes= or bars= (minutes of earlier sessions), .csv or .csv.gz; KIND=SYMBOL:FILE names whose",
+        help="trades=, quotes=, bars= (minutes), options= (minutes of contracts) or chain= (snapshots with greeks),"
+        " .csv or .csv.gz; KIND=SYMBOL:FILE names whose",
     )
     play.add_argument("--symbol", action="append", default=[], help="may be repeated (default: the tape's, else QQQ)")
     play.add_argument("--session", metavar="DATE", help="play as this date, exchange wall time kept")
@@ -132,6 +144,9 @@ def run(args: argparse.Namespace) -> int:
     """Serve until a signal or the session's end, or print the truth."""
     options = options_from(args)
     if args.truth is not None:
+        if args.truth == OPTION_SECONDS:
+            write_option_seconds(option_seconds(make_programme(options), args.contract), args.form, sys.stdout)
+            return 0
         write_truth(compute_truth(make_programme(options)), args.truth, args.form, sys.stdout)
         return 0
     uvloop.run(_serve(options))

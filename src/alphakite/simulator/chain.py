@@ -19,6 +19,9 @@ from alphakite.simulator.contracts import Contract
 DAILY_ETFS = frozenset({"SPY", "QQQ", "IWM"})
 DAILY_INDICES = {"$SPX": ("SPXW", "SPX")}
 """Index → its root of the close and its root of the opening."""
+OPENING_ROOTS = {"SPX": "$SPX", "NDX": "$NDX", "RUT": "$RUT", "VIX": "$VIX"}
+CLOSING_ROOTS = {"SPXW": "$SPX", "NDXP": "$NDX", "RUTW": "$RUT", "XSP": "$XSP"}
+"""Roots of index options that settle at the opening and at the close → their index."""
 SIDE = 60
 DAYS_AHEAD, FRIDAYS, MONTHS = 5, 5, 2
 FRIDAY = 4
@@ -42,6 +45,20 @@ def parse_option_symbol(symbol: str) -> tuple[str, date, str, int] | None:
     except ValueError:
         return None
     return symbol[:6].rstrip(" "), expiry, symbol[12], int(symbol[13:]) * MILLI
+
+
+def contract_of(underlying: str, root: str, expiry: date, right: str, strike: int) -> Contract:
+    """A contract that is on a tape. `strike` × PRICE_SCALE; expiration type by the calendar, settlement by the root."""
+    index = underlying.startswith("$")
+    daily = index or underlying in DAILY_ETFS
+    kind = "W"
+    if root in OPENING_ROOTS or (root not in CLOSING_ROOTS and expiry == third_friday(expiry.year, expiry.month)):
+        kind = "S"
+    elif daily and expiry == month_end(expiry.year, expiry.month):
+        kind = "Q" if expiry.month % 3 == 0 else "M"
+    symbol, settlement = option_symbol(root, expiry, right, strike), "A" if root in OPENING_ROOTS else "P"
+    exercise = "E" if index else "A"
+    return Contract(symbol, underlying, root, expiry, right, strike, kind, settlement, exercise, penny=not index)
 
 
 def roots_of(underlying: str) -> tuple[str, ...]:

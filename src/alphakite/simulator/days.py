@@ -6,13 +6,14 @@ A later day is synthetic, goes on from the earlier close, and has the days befor
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from alphakite.model import Candle
 from alphakite.sessions import Session, exchange_date
+from alphakite.simulator.option_tape import OptionTape
 from alphakite.simulator.synthetic import is_index, last_cents, synthetic_day
-from alphakite.simulator.tape import Prints, Quotes, SymbolTape, candles_of
+from alphakite.simulator.tape import Prints, Quotes, SymbolTape
 from alphakite.simulator.wire import is_charted
 
 HISTORY_SESSIONS = 12
@@ -22,12 +23,13 @@ FIRST_TICK_US = 3 * 3_600_000_000
 
 @dataclass(frozen=True, slots=True)
 class PlayedDay:
-    """One session: nothing happens before `start_ms` or at and after `end_ms` (epoch ms)."""
+    """One session: nothing happens before `start_ms` or at and after `end_ms` (epoch ms). `options`: by underlying."""
 
     session: Session
     start_ms: int
     end_ms: int
     tapes: dict[str, SymbolTape]
+    options: Mapping[str, OptionTape] = field(default_factory=dict)
 
 
 def charted(symbol: str, candles: list[Candle]) -> list[Candle]:
@@ -37,7 +39,7 @@ def charted(symbol: str, candles: list[Candle]) -> list[Candle]:
 
 def following_day(tape: SymbolTape, session: Session, seed: int, switches: Mapping[str, str]) -> SymbolTape:
     """The tape of the session after the one that `tape` was."""
-    history = tape.history + charted(tape.symbol, candles_of(tape.prints))
+    history = tape.history + charted(tape.symbol, tape.minutes())
     begins = [0] + [place for place, (a, b) in enumerate(pairwise(history), 1) if _day(a) != _day(b)]
     history = history[begins[-HISTORY_SESSIONS] if len(begins) > HISTORY_SESSIONS else 0 :]
     return switched(synthetic_day(tape.symbol, session, seed, last_cents(tape), history), session, switches)
@@ -58,6 +60,8 @@ def switched(tape: SymbolTape, session: Session, switches: Mapping[str, str]) ->
             if row[0] >= first_ms:
                 quotes.add(*row)
     tape.prints, tape.quotes = prints, quotes if whole is not None else None
+    if tape.bars is not None:
+        tape.bars = [bar for bar in tape.bars if bar.minute_us >= first_ms * 1000]
     return tape
 
 
@@ -68,14 +72,15 @@ def each_day(
     tapes: dict[str, SymbolTape],
     seed: int,
     switches: Mapping[str, str],
+    options: Mapping[str, OptionTape],
 ) -> Iterator[PlayedDay]:
-    """The days in order; `tapes` are the first one's, start and end those of the whole."""
+    """The days in order; `tapes` and `options` are the first one's, start and end those of the whole."""
     for number, session in enumerate(sessions):
         if number:
             tapes = {symbol: following_day(tape, session, seed, switches) for symbol, tape in tapes.items()}
         begin_ms = session.extended_open_us // 1000 if number else start_ms
         over_ms = end_ms if number == len(sessions) - 1 else session.extended_close_us // 1000
-        yield PlayedDay(session, begin_ms, over_ms, tapes)
+        yield PlayedDay(session, begin_ms, over_ms, tapes, {} if number else options)
 
 
 def _day(candle: Candle) -> object:

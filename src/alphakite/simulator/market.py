@@ -1,6 +1,8 @@
 """The market as far as it has been played: all symbols' states, their minute bars, options, and what a window sends.
 
 In:   a Programme, and times up to which it is played.      Out:  frames' items; completed candles; option quotes.
+Options are those of the tapes, else the model's; after a session they stand still until 03:30 of the next one's day.
+An underlying of a tape of options has a close before, so that a chain has its middle; without earlier bars a made one.
 Knows no socket and no clock: `position_ms` only moves when `play` is called. When a session of several is over, the
 next one is made at once and becomes `session`; the night between them passes with nothing to send.
 """
@@ -10,18 +12,20 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 
 from alphakite.model import Candle
-from alphakite.sessions import Session, exchange_date
+from alphakite.sessions import Session
 from alphakite.simulator import option_wire
 from alphakite.simulator.contracts import Contract, OptionQuote
 from alphakite.simulator.days import charted
-from alphakite.simulator.level_one import LevelOne, previous_close
+from alphakite.simulator.level_one import LevelOne, previous_close, price_text
 from alphakite.simulator.option_book import OptionBook
-from alphakite.simulator.option_state import Spots
+from alphakite.simulator.option_state import Spots, spots_of
+from alphakite.simulator.option_tape_book import TapeBook, reference_of
 from alphakite.simulator.programme import Programme
 from alphakite.simulator.synthetic import is_index
-from alphakite.simulator.tape import candles_of
 
 MINUTE_MS = 60_000
+BEFORE_OPEN_MS = 1_800_000
+"""Options begin their day at 03:30, when their volume is reset; equities at 04:00."""
 
 
 class Market:
@@ -37,6 +41,10 @@ class Market:
             symbol: LevelOne(tape, self._day.session, lots=lots, cross_moves=moves)
             for symbol, tape in self._day.tapes.items()
         }
+        for symbol, options in self._day.options.items():
+            tape = self._day.tapes[symbol]
+            if previous_close(tape) is None and (reference := reference_of(options, tape)):
+                self.symbols[symbol].fields[12] = price_text(reference)
         self.history: dict[str, list[Candle]] = {}
         self.previous_close: dict[str, int | None] = {}
         self._today: dict[str, list[Candle]] = {}
@@ -44,8 +52,9 @@ class Market:
         self._bars: dict[str, list[Candle]] = {}
         """Those of CHART_EQUITY, the day before included: its last bar goes out when the next day has begun."""
         self._ends: dict[str, list[int]] = {}
-        self._take_day([])
         self.position_ms = 0
+        self._take_day()
+        self._open_book([])
         self.moved: list[LevelOne] = []
         self.play(programme.start_ms)
 
@@ -67,6 +76,8 @@ class Market:
             if until_ms > self._day.start_ms:
                 self.moved = [symbol for symbol in self.symbols.values() if symbol.play(until_ms)]
         self.position_ms = max(self.position_ms, until_ms)
+        if self.position_ms > self._book_ms and self._book_day is not self._day:
+            self._open_book(self._book.asked_for())
 
     # ── bars ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -89,6 +100,9 @@ class Market:
     def next_ms(self) -> int:
         """When something happens next in any symbol, a bar's end included."""
         soonest = min(symbol.next_ms() for symbol in self.symbols.values())
+        soonest = min(soonest, self._book.next_ms(self.position_ms))
+        if self._book_day is not self._day and self._book.asked_for():
+            soonest = min(soonest, self._book_ms)
         for ends in self._ends.values():
             place = bisect_left(ends, self.position_ms + 1)
             if place < len(ends):
@@ -115,7 +129,7 @@ class Market:
         quote = self.option_quote(contract)
         known = self._texts.get(contract.symbol)
         if known is None or known[0] is not quote:
-            texts = option_wire.option_fields(contract, quote, self.session.date)
+            texts = option_wire.option_fields(contract, quote, self._book_day.session.date)
             known = self._texts[contract.symbol] = (quote, texts)
         return option_wire.META, known[1]
 
@@ -129,22 +143,28 @@ class Market:
         self._day = day
         for symbol, tape in day.tapes.items():
             self.symbols[symbol].begin(tape, day.session)
-        self._take_day(self._book.asked_for())
+        self._take_day()
         return True
 
-    def _take_day(self, kept: list[Contract]) -> None:
+    def _take_day(self) -> None:
         day = self._day
-        spots: dict[str, Spots] = {}
+        self._book_ms = day.session.extended_open_us // 1000 - BEFORE_OPEN_MS
+        self._spots: dict[str, Spots] = {}
         for symbol, tape in day.tapes.items():
             self.history[symbol] = charted(symbol, tape.history)
-            close = self.previous_close[symbol] = previous_close(tape)
+            self.previous_close[symbol] = previous_close(tape)
             yesterday = self._today.get(symbol, [])
-            today = self._today[symbol] = charted(symbol, candles_of(tape.prints))
+            today = self._today[symbol] = charted(symbol, tape.minutes())
             self._today_ends[symbol] = [_end_ms(candle) for candle in today]
             self._bars[symbol] = [] if is_index(symbol) else yesterday + today
             self._ends[symbol] = [_end_ms(candle) for candle in self._bars[symbol]]
-            spots[symbol] = Spots(tape.prints.times_ms, tape.prints.prices, close, _swing(tape.history))
-        self._book = OptionBook(self.programme.seed, day.session, spots, kept)
+            self._spots[symbol] = spots_of(tape)
+
+    def _open_book(self, kept: list[Contract]) -> None:
+        """The options of the day; `kept`: contracts of the day before that stay known."""
+        day = self._book_day = self._day
+        model = OptionBook(self.programme.seed, day.session, self._spots, kept)
+        self._book: OptionBook | TapeBook = TapeBook(day.options, self._spots, model) if day.options else model
         self._texts: dict[str, tuple[OptionQuote, dict[int, str]]] = {}
 
     def _completed(self, symbol: str) -> list[Candle]:
@@ -153,13 +173,3 @@ class Market:
 
 def _end_ms(candle: Candle) -> int:
     return candle.minute_us // 1000 + MINUTE_MS
-
-
-def _swing(history: list[Candle]) -> float:
-    """The newest session's range as a part of its close; 0.0 without history."""
-    if not history:
-        return 0.0
-    day = exchange_date(history[-1].minute_us)
-    candles = [candle for candle in history[-1440:] if exchange_date(candle.minute_us) == day]
-    lowest, highest = min(candle.low for candle in candles), max(candle.high for candle in candles)
-    return (highest - lowest) / candles[-1].close

@@ -33,6 +33,7 @@ from alphakite.simulator.chain import (
     trading_end_ms,
 )
 from alphakite.simulator.contracts import Contract, OptionQuote
+from alphakite.simulator.level_one import ALWAYS
 from alphakite.simulator.option_state import Known, Spots, Traded, mixed, salt_of
 from alphakite.simulator.pricing import Priced, priced, value_of
 
@@ -68,6 +69,8 @@ class OptionBook:
         self._reset_ms = session.volume_reset_us // 1000
         earlier = previous_session(session.date)
         self._earlier = earlier
+        self._last_ms = 0
+        """When the last contract that was asked for stops moving."""
 
     def chain(self, underlying: str) -> list[Contract]:
         """Every contract of the day; empty for a symbol that is not played or has no price."""
@@ -98,6 +101,7 @@ class OptionBook:
         known = self._known.get(contract.symbol)
         if known is None:
             known = self._known[contract.symbol] = self._make(contract)
+            self._last_ms = max(self._last_ms, self._stops_ms(known))
         now_ms = position_ms - 1
         if now_ms < self._open_ms:
             return self._before_open(known, now_ms)
@@ -110,6 +114,20 @@ class OptionBook:
         if known.quoted is None or known.quoted[0] != key or known.quoted[1] != traded.number:
             known.quoted = (key, traded.number, self._live(known, quoted_ms, traded, settled))
         return known.quoted[2]
+
+    def next_ms(self, position_ms: int) -> int:
+        """When an option that has been asked for may move next, at `position_ms` or later."""
+        if not self._known:
+            return ALWAYS
+        for moment_ms in (self._reset_ms + MODEL_BEGINS_MS, self._open_ms):
+            if position_ms <= moment_ms:
+                return moment_ms
+        return position_ms if position_ms <= self._last_ms else ALWAYS
+
+    def last_move_ms(self, contract: Contract) -> int:
+        """When a contract moves for the last time: its trading ends, or it is settled."""
+        self.quote(contract, self._open_ms)
+        return self._stops_ms(self._known[contract.symbol])
 
     # ── one contract ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -153,6 +171,10 @@ class OptionBook:
         tick = _tick(known, known.close)
         known.past_last = max(tick, known.close // tick * tick)
         return known
+
+    def _stops_ms(self, known: Known) -> int:
+        expiring = known.contract.expiry == self.session.date
+        return max(known.trading_ends_ms, known.settles_ms if expiring else 0)
 
     def _base(self, underlying: str, spots: Spots) -> float:
         """Volatility at the money: from the earlier session's range, else seeded."""

@@ -1,4 +1,4 @@
-"""What the option book remembers: an underlying's prices, a contract's constants, its trades so far; and seeded hashes.
+"""What the option books remember: an underlying's prices, a contract's constants, its trades so far; seeded hashes.
 
 Prices × PRICE_SCALE, times epoch ms.
 """
@@ -8,10 +8,14 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
+from alphakite.model import Candle
+from alphakite.sessions import exchange_date
 from alphakite.simulator.contracts import Contract, OptionQuote
+from alphakite.simulator.level_one import previous_close
 from alphakite.simulator.pricing import Priced
+from alphakite.simulator.tape import SymbolTape
 
 MIX = 0x9E3779B97F4A7C15
 MASK = (1 << 64) - 1
@@ -42,6 +46,11 @@ class Spots:
         if self.previous is not None:
             return self.previous
         return self.prices[0] if self.prices else None
+
+
+def spots_of(tape: SymbolTape) -> Spots:
+    """The prices of an underlying's tape."""
+    return Spots(tape.prints.times_ms, tape.prints.prices, previous_close(tape), _swing(tape.history))
 
 
 @dataclass(slots=True)
@@ -81,6 +90,20 @@ class Known:
     model: tuple[int, float, Priced | None] | None = None
 
 
+@dataclass(slots=True)
+class TapeQuote(OptionQuote):
+    """What a tape knows of a contract. `absent`: the streamer's fields without a value, which are not sent."""
+
+    absent: frozenset[int] = field(default_factory=frozenset)
+
+    def copy(self) -> TapeQuote:
+        """Another one with the same values."""
+        return TapeQuote(*[getattr(self, name) for name in QUOTE_NAMES])
+
+
+QUOTE_NAMES = tuple(item.name for item in fields(TapeQuote))
+
+
 def salt_of(text: str) -> int:
     """64 bits of a text."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
@@ -92,3 +115,13 @@ def mixed(number: int) -> int:
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
     return z ^ (z >> 31)
+
+
+def _swing(history: list[Candle]) -> float:
+    """The newest session's range as a part of its close; 0.0 without history."""
+    if not history:
+        return 0.0
+    day = exchange_date(history[-1].minute_us)
+    candles = [candle for candle in history[-1440:] if exchange_date(candle.minute_us) == day]
+    lowest, highest = min(candle.low for candle in candles), max(candle.high for candle in candles)
+    return (highest - lowest) / candles[-1].close

@@ -1,6 +1,7 @@
 """An option's LEVELONE_OPTIONS fields as the streamer spells them: numbers 1 to 55, doubles to eight decimals.
 
 Sentinels: None in IV and greeks is -999 (or the string "NaN" once settled); a theoretical value of None is "NaN".
+Of a tape only what it knows has a field.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import lru_cache
 from alphakite.sessions import EXCHANGE
 from alphakite.simulator.contracts import Contract, OptionQuote
 from alphakite.simulator.level_one import price_text
+from alphakite.simulator.option_state import TapeQuote
 
 META = '"delayed":false,"assetMainType":"OPTION"'
 NO_ANSWER, NOT_A_NUMBER = "-999", '"NaN"'
@@ -76,7 +78,7 @@ def static_texts(contract: Contract) -> dict[int, str]:
 
 
 def option_fields(contract: Contract, quote: OptionQuote, day: date) -> dict[int, str]:
-    """Every field of a contract on a date, in the order of their numbers."""
+    """Every field of a contract on a date that has a value, in the order of their numbers."""
     sign = 1 if contract.right == "C" else -1
     intrinsic = sign * (quote.underlying_price - contract.strike)
     mark, change = quote.mark, quote.last - quote.close
@@ -121,7 +123,11 @@ def option_fields(contract: Contract, quote: OptionQuote, day: date) -> dict[int
         50: price_text(quote.high_52),
         51: price_text(quote.low_52),
     }
-    return dict(sorted((static_texts(contract) | moving).items()))
+    texts = dict(sorted((static_texts(contract) | moving).items()))
+    if isinstance(quote, TapeQuote):
+        for number in quote.absent:
+            texts.pop(number, None)
+    return texts
 
 
 def _percent(change: int, close: int) -> str:

@@ -8,16 +8,19 @@ from datetime import date, time
 from pathlib import Path
 
 from alphakite.errors import UsageError
+from alphakite.simulator.chain import CLOSING_ROOTS, OPENING_ROOTS, roots_of
 from alphakite.simulator.faults import Faults
 from alphakite.simulator.oauth import DEFAULT_CALLBACK
 from alphakite.simulator.switches import parse_switches
 
-TAPE_KINDS = ("trades", "quotes", "bars")
-LATER_KINDS = ("options", "chain", "journal")
+TAPE_KINDS = ("trades", "quotes", "bars", "options", "chain")
+LATER_KINDS = ("journal",)
 PREFIXED = re.compile(r"([$A-Z][A-Z0-9./]{0,9}):(.+)")
-NAMED = re.compile(r"lean_([A-Z][A-Z0-9.]*)_")
+NAMED = re.compile(r"[a-z]+_([A-Z][A-Z0-9.]*)_")
 SYMBOL = re.compile(r"[$A-Z][A-Z0-9./]{0,9}")
 DEFAULT_SYMBOL = "QQQ"
+INDEX_OF = OPENING_ROOTS | CLOSING_ROOTS
+"""SPX, SPXW → $SPX, and others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class SimulatorOptions:
 
 
 def parse_tape(text: str) -> TapeFile:
-    """`trades=FILE`, `trades=SPY:FILE`, likewise quotes and bars.
+    """`trades=FILE`, `trades=SPY:FILE`, likewise quotes, bars, options and chain.
 
     Raises: UsageError: another kind, or no file.
     """
@@ -99,20 +102,25 @@ def parse_tape(text: str) -> TapeFile:
     if kind in LATER_KINDS:
         raise UsageError(f"--tape {kind}=: not yet played", next_step="it comes with a later release")
     if kind not in TAPE_KINDS or not rest:
-        raise UsageError(f"--tape {text!r}: not a tape", next_step="use trades=FILE, quotes=FILE or bars=FILE")
+        raise UsageError(
+            f"--tape {text!r}: not a tape", next_step=f"use {', '.join(f'{kind}=FILE' for kind in TAPE_KINDS)}"
+        )
     match = None if Path(rest).exists() else PREFIXED.fullmatch(rest)
     return TapeFile(kind, Path(match[2]), match[1]) if match else TapeFile(kind, Path(rest))
 
 
 def symbol_of(tape: TapeFile, symbols: tuple[str, ...]) -> str:
-    """Whose tape a file is: the prefix, the only --symbol, or the file's name (`lean_SPY_...`), else QQQ."""
+    """Whose tape a file is: the prefix, the only --symbol, or the file's name (`lean_SPY_...`), else QQQ.
+
+    SPX and SPXW in a name, or before a file of options, are $SPX's.
+    """
     named = NAMED.match(tape.path.name)
     if tape.symbol is not None:
-        symbol = tape.symbol
+        symbol = INDEX_OF.get(tape.symbol, tape.symbol) if tape.kind in ("options", "chain") else tape.symbol
     elif len(symbols) == 1:
         symbol = symbols[0]
     elif named is not None:
-        symbol = named[1]
+        symbol = INDEX_OF.get(named[1], named[1])
     elif symbols:
         raise UsageError(
             f"--tape {tape.kind}={tape.path}: whose tape is it?",
@@ -125,3 +133,12 @@ def symbol_of(tape: TapeFile, symbols: tuple[str, ...]) -> str:
             f"--tape {tape.kind}={tape.path} is {symbol}'s, which no --symbol names", next_step=f"add --symbol {symbol}"
         )
     return symbol
+
+
+def option_root(tape: TapeFile, underlying: str) -> str:
+    """The root of the contracts in a file of `options=`: what prefix or name say, else the underlying's own."""
+    named = NAMED.match(tape.path.name)
+    for root in (tape.symbol, named[1] if named else None):
+        if root is not None and (INDEX_OF.get(root) == underlying or root in roots_of(underlying)):
+            return root
+    return roots_of(underlying)[0]

@@ -14,21 +14,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 
-from alphakite.errors import UsageError
+from alphakite.errors import ConfigError, UsageError
 from alphakite.model import Candle
 from alphakite.sessions import EXCHANGE, Session, next_session, previous_session, session_on
 from alphakite.simulator.days import PlayedDay, each_day, switched
-from alphakite.simulator.options import DEFAULT_SYMBOL, SimulatorOptions, symbol_of
+from alphakite.simulator.option_tape import OptionTape, redated
+from alphakite.simulator.options import DEFAULT_SYMBOL, SimulatorOptions
+from alphakite.simulator.played_tapes import read_tapes
 from alphakite.simulator.switches import parse_switches
 from alphakite.simulator.synthetic import is_index, synthetic_tape
-from alphakite.simulator.tape import SymbolTape, read_bars, read_quotes, read_trades
+from alphakite.simulator.tape import SymbolTape
 
 
 @dataclass(frozen=True, slots=True)
 class Programme:
     """Times in epoch ms. `phase_ms`: a conflation window ends at each whole second plus this; 0 in aligned mode.
 
-    `sessions` empty: the one `session`. `switches`: as chosen; empty means the defaults.
+    `sessions` empty: the one `session`. `switches`: as chosen; empty means the defaults. `options`: the tapes of real
+    options, by underlying.
     """
 
     session: Session
@@ -39,11 +42,16 @@ class Programme:
     seed: int = 1
     sessions: tuple[Session, ...] = ()
     switches: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, OptionTape] = field(default_factory=dict)
+
+    def window_of(self, time_ms: int) -> int:
+        """Where the conflation window that holds this moment ends."""
+        return min((time_ms - self.phase_ms) // 1000 * 1000 + 1000 + self.phase_ms, self.end_ms)
 
     def days(self) -> Iterator[PlayedDay]:
         """The sessions played, in order; each is made when it is asked for."""
         sessions = self.sessions or (self.session,)
-        return each_day(sessions, self.start_ms, self.end_ms, self.tapes, self.seed, self.switches)
+        return each_day(sessions, self.start_ms, self.end_ms, self.tapes, self.seed, self.switches, self.options)
 
 
 def make_programme(options: SimulatorOptions) -> Programme:
@@ -52,15 +60,19 @@ def make_programme(options: SimulatorOptions) -> Programme:
     Raises: UsageError: a tape that cannot be played, a date without a session, a time outside the session.
     """
     switches = parse_switches(options.switches)
+    chains: dict[str, OptionTape] = {}
     if options.tapes and options.days > 1:
         raise UsageError(
             "--days: a tape is one session", next_step="leave out --tape to play several synthetic sessions"
         )
     if options.tapes:
-        tapes, own_date = _read_tapes(options)
-        session = _session(options.session or own_date)
-        for tape in tapes.values():
-            _redate(tape, session)
+        played = read_tapes(options)
+        assert played.date is not None
+        tapes, session = played.tapes, _session(options.session or played.date)
+        own = {symbol: _session(day) for symbol, day in played.own.items()}
+        for symbol, tape in tapes.items():
+            _redate(tape, own[symbol], session)
+        chains = {symbol: _redate_options(tape, own[symbol], session) for symbol, tape in played.options.items()}
     else:
         session = _session(options.session) if options.session else _latest_session()
         symbols = options.symbols or (DEFAULT_SYMBOL,)
@@ -84,56 +96,42 @@ def make_programme(options: SimulatorOptions) -> Programme:
             next_step="use exchange times from 04:00 to 20:00, as in --start 10:15",
         )
     phase_ms = random.Random(f"{options.seed}:phase").randrange(1, 1000) if options.align == "random" else 0
-    return Programme(session, start_ms, end_ms, phase_ms, tapes, options.seed, tuple(sessions), switches)
+    return Programme(session, start_ms, end_ms, phase_ms, tapes, options.seed, tuple(sessions), switches, chains)
 
 
-def _read_tapes(options: SimulatorOptions) -> tuple[dict[str, SymbolTape], date]:
-    tapes: dict[str, SymbolTape] = {}
-    played: set[tuple[str, str]] = set()
-    own_date: date | None = None
-    for file in options.tapes:
-        symbol = symbol_of(file, options.symbols)
-        tape = tapes.setdefault(symbol, SymbolTape(symbol))
-        if file.kind == "bars":
-            tape.history += read_bars(file.path)
-            continue
-        if (symbol, file.kind) in played:
-            raise UsageError(f"--tape {file.kind}=: twice for {symbol}", next_step="give one file, or name the symbol")
-        played.add((symbol, file.kind))
-        if file.kind == "trades":
-            tape.prints = read_trades(file.path)
-            own = _only_date(tape.prints.times_ms, str(file.path))
-        else:
-            tape.quotes = read_quotes(file.path)
-            own = _only_date(tape.quotes.times_ms, str(file.path))
-        own_date = own_date or own
-    for symbol in (*options.symbols, *tapes):
-        if not {(symbol, "trades"), (symbol, "quotes")} & played:
-            raise UsageError(f"{symbol}: nothing to play", next_step=f"add --tape trades={symbol}:FILE")
-    assert own_date is not None
-    return tapes, own_date
-
-
-def _only_date(times_ms: array[int], name: str) -> date:
-    if not times_ms:
-        raise UsageError(f"{name}: an empty tape", next_step="give a file with at least one line of data")
-    first, last = _exchange_date(times_ms[0] * 1000), _exchange_date(times_ms[-1] * 1000)
-    if first != last:
-        raise UsageError(f"{name}: holds {first} to {last}", next_step="a tape is one session: cut it by date")
-    return first
-
-
-def _redate(tape: SymbolTape, session: Session) -> None:
+def _redate(tape: SymbolTape, own: Session, session: Session) -> None:
     """Move a tape to the session, exchange wall time kept."""
-    columns = [column for column in (tape.prints.times_ms, tape.quotes.times_ms if tape.quotes else None) if column]
-    own: Session | None = None
-    for column in columns:
-        own = _session(_exchange_date(column[0] * 1000))
-        shift_ms = (session.extended_open_us - own.extended_open_us) // 1000
-        if shift_ms:
+    shift_ms = _shift_ms(own, session)
+    for column in (tape.prints.times_ms, tape.quotes.times_ms if tape.quotes else None):
+        if column and shift_ms:
             column[:] = array("q", [time_ms + shift_ms for time_ms in column])
-    assert own is not None
+    if tape.bars is not None:
+        tape.bars = [_moved(bar, shift_ms * 1000) for bar in tape.bars]
     tape.history = _redate_history(tape, own, session)
+
+
+def _redate_options(tape: OptionTape, own: Session, session: Session) -> OptionTape:
+    """Expiries keep their distance in sessions: what expired on its own day does so on the new one."""
+    if own.date == session.date:
+        return tape
+
+    def moved(expiry: date) -> date:
+        day, target = own.date, session.date
+        try:
+            while (day := next_session(day).date) <= expiry:
+                target = next_session(target).date
+        except ConfigError as error:
+            raise UsageError(
+                f"--session {session.date}: no place for the expiry {expiry}: {error}",
+                next_step="play options on an earlier date, or on their own",
+            ) from None
+        return target
+
+    return redated(tape, _shift_ms(own, session), moved)
+
+
+def _shift_ms(own: Session, session: Session) -> int:
+    return (session.extended_open_us - own.extended_open_us) // 1000
 
 
 def _redate_history(tape: SymbolTape, own: Session, session: Session) -> list[Candle]:
@@ -145,15 +143,20 @@ def _redate_history(tape: SymbolTape, own: Session, session: Session) -> list[Ca
     for day in sorted(days, reverse=True):
         if day >= own.date:
             raise UsageError(
-                f"{tape.symbol}: bars= of {day}, the played date or later: not yet played",
-                next_step="give bars= of earlier sessions only; the played date comes from trades=",
+                f"{tape.symbol}: bars= of {day}, the played date or later, beside finer tapes of it",
+                next_step="give bars= of earlier sessions only; the played date comes from trades= or quotes=",
             )
         home = _session(day)
         target = previous_session(target.date) if own.date != session.date else home
         shift_us = target.extended_open_us - home.extended_open_us
-        moved += [Candle(c.minute_us + shift_us, c.open, c.high, c.low, c.close, c.volume) for c in days[day]]
+        moved += [_moved(candle, shift_us) for candle in days[day]]
     moved.sort(key=lambda candle: candle.minute_us)
     return _unique(moved)
+
+
+def _moved(candle: Candle, shift_us: int) -> Candle:
+    minute_us = candle.minute_us + shift_us
+    return Candle(minute_us, candle.open, candle.high, candle.low, candle.close, candle.volume)
 
 
 def _unique(candles: Iterable[Candle]) -> list[Candle]:

@@ -3,6 +3,7 @@
 In:   csv or csv.gz, columns found by the names in the header, others ignored.
 Out:  Prints, Quotes, Candles: times in epoch ms, prices × PRICE_SCALE, sizes in shares.
 Lines are sorted stably by time. Prices never pass through a float. A bad line is a UsageError naming file and line.
+Tapes of options have a reader of their own (option_tape.py).
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class SymbolTape:
     """What is played of one symbol. Without `quotes`, quotes are made around the trades (level_one.py).
 
     `history` holds the minute candles of earlier sessions, oldest first; `statuses` the changes of the security
-    status, (epoch ms, text), in order of time.
+    status, (epoch ms, text), in order of time. `bars`: the minutes of which `prints` were made, None: real prints.
     """
 
     symbol: str
@@ -82,6 +83,11 @@ class SymbolTape:
     quotes: Quotes | None = None
     history: list[Candle] = field(default_factory=list)
     statuses: list[tuple[int, str]] = field(default_factory=list)
+    bars: list[Candle] | None = None
+
+    def minutes(self) -> list[Candle]:
+        """The played date's minute candles."""
+        return candles_of(self.prints) if self.bars is None else self.bars
 
 
 class PriceReader:
@@ -108,9 +114,9 @@ def read_trades(path: Path) -> Prints:
 
     def trade(time: str, price: str, size: str, condition: str) -> None:
         closing = bool(int(condition or "0", 16) & CLOSING_CONDITIONS)
-        prints.add(_time(time), _positive(price_of(price)), _count(size), closing)
+        prints.add(_time(time), positive(price_of(price)), count_of(size), closing)
 
-    _read(path, ("epoch_ms", "price", "size", "sale_condition_hex"), trade)
+    read_columns(path, ("epoch_ms", "price", "size", "sale_condition_hex"), trade)
     order = _order(prints.times_ms)
     if order is None:
         return prints
@@ -118,17 +124,20 @@ def read_trades(path: Path) -> Prints:
     return Prints(times_ms, prices, sizes, bytearray(prints.closing[place] for place in order))
 
 
-def read_quotes(path: Path) -> Quotes:
-    """Columns epoch_ms, bid_close, bid_size, ask_close, ask_size; empty or 0: no quote on that side."""
+def read_quotes(path: Path, *, minutes: bool = False) -> Quotes:
+    """Columns epoch_ms, bid_close, bid_size, ask_close, ask_size; empty or 0: no quote on that side.
+
+    A line is a bar of one second, or of one minute.
+    """
     price_of, quotes = PriceReader(), Quotes()
 
     def quote(time: str, bid: str, bid_size: str, ask: str, ask_size: str) -> None:
-        last_ms = _time(time) // 1000 * 1000 + 999
+        last_ms = minute_of(time) + MINUTE_MS - 1 if minutes else _time(time) // 1000 * 1000 + 999
         quotes.add(
-            last_ms, price_of(bid or "0"), _count(bid_size or "0"), price_of(ask or "0"), _count(ask_size or "0")
+            last_ms, price_of(bid or "0"), count_of(bid_size or "0"), price_of(ask or "0"), count_of(ask_size or "0")
         )
 
-    _read(path, ("epoch_ms", "bid_close", "bid_size", "ask_close", "ask_size"), quote)
+    read_columns(path, ("epoch_ms", "bid_close", "bid_size", "ask_close", "ask_size"), quote)
     order = _order(quotes.times_ms)
     if order is None:
         return quotes
@@ -136,20 +145,27 @@ def read_quotes(path: Path) -> Quotes:
     return Quotes(*(_reorder(column, order) for column in columns))
 
 
-def read_bars(path: Path) -> list[Candle]:
-    """Columns epoch_ms, open, high, low, close, volume; epoch_ms is the minute's start."""
+def read_bars(path: Path, *, index: bool = False) -> list[Candle]:
+    """Columns epoch_ms, open, high, low, close, volume; epoch_ms is the minute's start. An index has no volume."""
     price_of, candles = PriceReader(), list[Candle]()
 
-    def bar(time: str, opening: str, high: str, low: str, close: str, volume: str) -> None:
-        minute_ms = _time(time)
-        if minute_ms % MINUTE_MS:
-            raise ValueError(f"{time} is not the start of a minute")
-        first, highest, lowest, last = (_positive(price_of(text)) for text in (opening, high, low, close))
-        candles.append(Candle(minute_ms * 1000, first, highest, lowest, last, _count(volume)))
+    def bar(time: str, opening: str, high: str, low: str, close: str, volume: str = "0") -> None:
+        minute_ms = minute_of(time)
+        first, highest, lowest, last = (positive(price_of(text)) for text in (opening, high, low, close))
+        candles.append(Candle(minute_ms * 1000, first, highest, lowest, last, count_of(volume)))
 
-    _read(path, ("epoch_ms", "open", "high", "low", "close", "volume"), bar)
+    columns = ("epoch_ms", "open", "high", "low", "close")
+    read_columns(path, columns if index else (*columns, "volume"), bar)
     candles.sort(key=lambda candle: candle.minute_us)
     return candles
+
+
+def prints_of(candles: Sequence[Candle]) -> Prints:
+    """Minute bars as they are played: each is one print of its close and volume in its last millisecond."""
+    prints = Prints()
+    for candle in candles:
+        prints.add(candle.minute_us // 1000 + MINUTE_MS - 1, candle.close, candle.volume)
+    return prints
 
 
 def candles_of(prints: Prints) -> list[Candle]:
@@ -175,6 +191,14 @@ def candles_of(prints: Prints) -> list[Candle]:
     return candles
 
 
+def minute_of(text: str) -> int:
+    """Epoch ms of a minute's start. Raises: ValueError."""
+    minute_ms = _time(text)
+    if minute_ms % MINUTE_MS:
+        raise ValueError(f"{text} is not the start of a minute")
+    return minute_ms
+
+
 def _time(text: str) -> int:
     time_ms = int(text)
     if not 0 < time_ms < 1 << 42:
@@ -182,14 +206,16 @@ def _time(text: str) -> int:
     return time_ms
 
 
-def _count(text: str) -> int:
+def count_of(text: str) -> int:
+    """A size or a volume. Raises: ValueError."""
     count = int(text)
     if not 0 <= count < 1 << 50:
         raise ValueError(f"{text} is not a size")
     return count
 
 
-def _positive(price: int) -> int:
+def positive(price: int) -> int:
+    """The price. Raises: ValueError: it is 0."""
     if price == 0:
         raise ValueError("a price of 0")
     return price
@@ -205,7 +231,13 @@ def _reorder(column: array[int], order: list[int]) -> array[int]:
     return array("q", [column[place] for place in order])
 
 
-def _read(path: Path, columns: tuple[str, ...], take: Callable[..., None]) -> None:
+def header_of(path: Path) -> list[str]:
+    """The names of a file's columns."""
+    with _lines(path) as lines:
+        return next(csv.reader(lines), [])
+
+
+def read_columns(path: Path, columns: tuple[str, ...], take: Callable[..., None]) -> None:
     """Give the named columns of each line to `take`."""
     with _lines(path) as lines:
         reader = csv.reader(lines)

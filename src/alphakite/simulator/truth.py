@@ -28,7 +28,7 @@ from alphakite.sessions import Session, session_at
 from alphakite.simulator.days import PlayedDay
 from alphakite.simulator.programme import Programme
 from alphakite.simulator.synthetic import is_index
-from alphakite.simulator.tape import SymbolTape, candles_of
+from alphakite.simulator.tape import SymbolTape
 
 PERIOD = 9
 AFTER_CLOSE_MS = 300_000
@@ -183,7 +183,7 @@ class _Reckoning:
     def _seed(self) -> None:
         start_us = self.day.start_ms * 1000
         candles = [candle for candle in self.tape.history if self._counts(candle) and _in_regular(candle)]
-        made = candles_of(self.tape.prints)
+        made = self.tape.minutes()
         today = [candle for candle in made if self._counts(candle) and candle.minute_us < start_us]
         regular = [candle for candle in today if _in_regular(candle)]
         self.closes = [candle.close for candle in (candles + regular)[-PERIOD:]]
@@ -225,12 +225,12 @@ def _windows(programme: Programme, day: PlayedDay, tape: SymbolTape, volume: int
     begin_ms, reset_ms = session.extended_open_us // 1000, session.volume_reset_us // 1000
     open_ms, close_ms = session.regular_open_us // 1000, session.regular_close_us // 1000
     cross_ms = 0 if programme.switches.get("cross-trade-time") == "still" else AFTER_CLOSE_MS
-    ends = {_end(programme, time_ms) for time_ms in prints.times_ms if _played(day, time_ms)}
+    ends = {programme.window_of(time_ms) for time_ms in prints.times_ms if _played(day, time_ms)}
     if tape.quotes is not None:
-        ends |= {_end(programme, time_ms) for time_ms in tape.quotes.times_ms if _played(day, time_ms)}
-    ends |= {_end(programme, time_ms) for time_ms, _ in tape.statuses if _played(day, time_ms)}
+        ends |= {programme.window_of(time_ms) for time_ms in tape.quotes.times_ms if _played(day, time_ms)}
+    ends |= {programme.window_of(time_ms) for time_ms, _ in tape.statuses if _played(day, time_ms)}
     if _played(day, reset_ms) and not is_index(tape.symbol):
-        ends.add(_end(programme, reset_ms))
+        ends.add(programme.window_of(reset_ms))
     place, cumulative = 0, volume
     price: int | None = None
     reset = False
@@ -255,12 +255,6 @@ def _windows(programme: Programme, day: PlayedDay, tape: SymbolTape, volume: int
 
 def _played(day: PlayedDay, time_ms: int) -> bool:
     return day.start_ms <= time_ms < day.end_ms
-
-
-def _end(programme: Programme, time_ms: int) -> int:
-    """Where the window that holds this moment ends."""
-    phase_ms = programme.phase_ms
-    return min((time_ms - phase_ms) // 1000 * 1000 + 1000 + phase_ms, programme.end_ms)
 
 
 def _in_regular(candle: Candle) -> bool:
