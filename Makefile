@@ -43,8 +43,8 @@ types: setup-dev  ## check the types, strictly
 bench: setup-dev  ## measure, and print figures (BENCH_ARGS)
 	@$(BIN)/python -m bench $(BENCH_ARGS)
 
-faults: setup-dev  ## run every fault test, the long ones too
-	@$(BIN)/python -m pytest tests/faults -m "slow or not slow" $(TEST_ARGS)
+faults: setup-dev  ## run every fault test, and the long runs of other clients, too
+	@$(BIN)/python -m pytest tests/faults tests/acceptance/test_outside_clients.py -m "slow or not slow" $(TEST_ARGS)
 
 docs: setup-dev  ## write the generated reference pages under docs/reference
 	@$(BIN)/python docs/generate.py

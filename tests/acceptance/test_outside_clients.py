@@ -169,7 +169,7 @@ async def reported(script: str, simulator: Simulated, **wishes: str) -> dict[str
     ("script", "wishes", "arguments"),
     [
         pytest.param(SCHWAB_PY, {}, (), id="schwab-py"),
-        pytest.param(SCHWABDEV, {}, (), id="Schwabdev-Stream"),
+        pytest.param(SCHWABDEV, {}, (), id="Schwabdev-Stream", marks=pytest.mark.slow),  # make faults
         pytest.param(
             SCHWABDEV,
             {"STREAM_BY": "StreamAsync", "OPTIONS_OF": "QQQ,$SPX"},

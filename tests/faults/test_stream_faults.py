@@ -31,6 +31,8 @@ ENDS = {
 BORNE = ("duplicate@10:16:30", "drip@10:16:30", "huge=3@10:16:30", "code=22", "code=11",
          *(f"garbage={kind}@10:16:30" for kind in ("json", "utf8", "service", "field", "nan", "nul")))  # fmt: skip
 """Faults that cost nothing."""
+LONGER = tuple(f"garbage={kind}@10:16:30" for kind in ("utf8", "field", "nan")) + ("huge=3@10:16:30",)
+"""Only in `make faults`."""
 NULLS = ("garbage=nan@10:16:30", "garbage=nul@10:16:30")
 REJECTED = ("garbage=json@10:16:30", "garbage=service@10:16:30", "garbage=field@10:16:30")
 
@@ -127,7 +129,9 @@ def test_a_stream_that_ends_is_begun_again_and_the_hole_has_its_reason(
     assert json.loads(output("rederive", "--check", "--json", "--data", str(data)))["differences"] == 0
 
 
-@pytest.mark.parametrize("fault", BORNE)
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=pytest.mark.slow) if fault in LONGER else fault for fault in BORNE]
+)
 def test_what_can_be_borne_costs_nothing(
     tmp_path: Path, data: Path, truth: dict[str, tuple[str, str]], fault: str
 ) -> None:

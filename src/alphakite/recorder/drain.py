@@ -18,7 +18,7 @@ from alphakite.config import Settings
 from alphakite.derive.engine import Engine
 from alphakite.errors import FatalError, TransientError, UnavailableError
 from alphakite.journal import checkpoint
-from alphakite.journal.reader import JournalReader, first_seq
+from alphakite.journal.reader import JournalReader, first_seq, segments
 from alphakite.journal.record import Record
 from alphakite.journal.writer import JournalWriter
 from alphakite.metrics import Status, service_status
@@ -192,7 +192,9 @@ class Drain:
         if snapshot is not None:
             checkpoint.save(self.checkpoints, self._journal.journal_id, batch.last_seq, snapshot, self._step)
             if self._settings.journal_budget_mb:
-                checkpoint.keep_base(self.checkpoints, first_seq(self._journal.segment_path))
+                begins = [first_seq(path) for path in segments(self._journal.folder)]
+                within = max((seq for seq in begins if seq <= batch.last_seq + 1), default=1)
+                checkpoint.keep_base(self.checkpoints, within)
 
     async def _persist(self, action: Callable[[], Awaitable[int]]) -> int:
         """Retry while the database is away, the journal is the queue; at the start only if it is away for now."""
