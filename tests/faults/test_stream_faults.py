@@ -31,7 +31,7 @@ ENDS = {
 BORNE = ("duplicate@10:16:30", "drip@10:16:30", "huge=3@10:16:30", "code=22", "code=11",
          *(f"garbage={kind}@10:16:30" for kind in ("json", "utf8", "service", "field", "nan", "nul")))  # fmt: skip
 """Faults that cost nothing."""
-LONGER = tuple(f"garbage={kind}@10:16:30" for kind in ("utf8", "field", "nan")) + ("huge=3@10:16:30",)
+LONGER = (*(f"garbage={kind}@10:16:30" for kind in ("utf8", "field", "nan")), "huge=3@10:16:30")
 """Only in `make faults`."""
 NULLS = ("garbage=nan@10:16:30", "garbage=nul@10:16:30")
 REJECTED = ("garbage=json@10:16:30", "garbage=service@10:16:30", "garbage=field@10:16:30")
