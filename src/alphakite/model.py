@@ -5,8 +5,9 @@ Units, said once:
     price     US dollars (index points for an index) × PRICE_SCALE, exact (int)
     sma9,vwap US dollars × INDICATOR_SCALE, rounded half to even (int)
     volume    shares (contracts for options)
+    greeks    a vendor's and ours × PRICE_SCALE, implied volatility as a fraction × IV_SCALE
     None      absent: not known, never sent, not defined here; never zero
-    flags     a bit set of Flag; 0 = clean
+    flags     a bit set of Flag, of OptionFlag in rows of options; 0 = clean
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ PRICE_SCALE = 100_000_000
 """Prices are integers of 1e-8 dollars: exact for every price with up to eight decimals."""
 INDICATOR_SCALE = 1_000_000
 """Indicator values are integers of 1e-6 dollars."""
+IV_SCALE = 10_000_000_000
+"""Implied volatilities are integers of 1e-10: exact for every percentage with up to eight decimals."""
 
 
 class Flag(enum.IntFlag):
@@ -61,6 +64,50 @@ FLAG_NAMES: dict[int, str] = {
     Flag.CUSTOM_GAP: "gap:custom",
     Flag.CUSTOM_SEEDED: "seeded:custom",
     Flag.CUSTOM_FAULT: "fault:custom",
+}
+
+
+class OptionFlag(enum.IntFlag):
+    """What a reader must know about a row of an option. `OPTION_FLAG_NAMES` gives the spelling in SQL and exports."""
+
+    GAP = 1
+    """The row's second overlaps a gap, so that its volume is NULL."""
+    CROSSED = 2
+    """The bid is above the ask."""
+    BELOW_INTRINSIC = 4
+    """The ask is below what exercise is worth, by more than the forward's half-width."""
+    ABOVE_MAXIMUM = 8
+    """The bid is above what the contract can be worth: a call's underlying, a put's strike."""
+    PARITY = 16
+    """Call and put of the strike contradict the chain's forward by more than their spreads."""
+    VOLUME_FELL = 32
+    NO_VOLUME_BASE = 64
+    """As in Flag."""
+    FROZEN = 128
+    """The quote's own time stands still for a minute of trading hours while other values move."""
+    NO_QUOTE = 256
+    """The feed says that there is no bid or no ask."""
+    NO_IV = 512
+    """The feed says that it has no implied volatility."""
+    NO_GREEKS = 1024
+    """The feed says that it has no value for a greek."""
+    SPOT = 2048
+    """No pair of quotes gives a forward: the model values stand on the underlying's price."""
+
+
+OPTION_FLAG_NAMES: dict[int, str] = {
+    OptionFlag.GAP: "gap",
+    OptionFlag.CROSSED: "crossed",
+    OptionFlag.BELOW_INTRINSIC: "below_intrinsic",
+    OptionFlag.ABOVE_MAXIMUM: "above_maximum",
+    OptionFlag.PARITY: "parity",
+    OptionFlag.VOLUME_FELL: "volume_fell",
+    OptionFlag.NO_VOLUME_BASE: "no_volume_base",
+    OptionFlag.FROZEN: "frozen",
+    OptionFlag.NO_QUOTE: "absent:quote",
+    OptionFlag.NO_IV: "absent:iv",
+    OptionFlag.NO_GREEKS: "absent:greeks",
+    OptionFlag.SPOT: "model:spot",
 }
 
 
@@ -253,6 +300,111 @@ class IndicatorValueRow(msgspec.Struct, frozen=True, gc=False):
     item: int = 0
 
 
+class ModelDefinition(msgspec.Struct, frozen=True):
+    """How our own greeks were made; `digest` is the md5 of all before it, and its identity.
+
+    `convention`: model, schwab, cboe; `clock`: its clock's id; `rate`, `dividend`: continuous, per year.
+    """
+
+    convention: str
+    clock: str
+    rate: float
+    dividend: float
+    digest: str
+
+
+class ModelValues(msgspec.Struct, frozen=True, gc=False):
+    """Our own values of a contract at the end of a second; all × PRICE_SCALE, volatilities as fractions.
+
+    `reason`: why there are none, "" if there are. `half_width`: how far the quotes leave the volatility open.
+    """
+
+    definition: ModelDefinition
+    reason: str = ""
+    iv: int | None = None
+    delta: int | None = None
+    gamma: int | None = None
+    theta: int | None = None
+    vega: int | None = None
+    rho: int | None = None
+    half_width: int | None = None
+    forward: int | None = None
+
+
+class OptionRow(msgspec.Struct, frozen=True, gc=False):
+    """One row of `option_prices`: a contract's second in which a stored column changed; or one of `option_images`.
+
+    `symbol`: Schwab's 21 characters; `ticker`: the underlying; `right`: C, P. Sizes, `volume` (of the second),
+    `day_volume`, `open_interest` in contracts. `model` None: not computed for this row.
+    """
+
+    ticker: str
+    timestamp_us: int
+    symbol: str
+    right: str
+    strike: int
+    expiry: date
+    bid: int | None
+    ask: int | None
+    last: int | None
+    bid_size: int | None
+    ask_size: int | None
+    volume: int | None
+    day_volume: int | None
+    open_interest: int | None
+    iv: int | None
+    delta: int | None
+    gamma: int | None
+    theta: int | None
+    vega: int | None
+    rho: int | None
+    flags: int
+    model: ModelValues | None = None
+    journal_no: int = 0
+    seq: int = 0
+    item: int = 0
+
+
+class ContractRow(msgspec.Struct, frozen=True, gc=False):
+    """One row of `option_contracts`: what a contract is from `valid_from_us` on, as the vendor's chain defined it.
+
+    Keyed by (symbol, valid_from_us). Fields as in ChainContract, without what moves from hour to hour.
+    """
+
+    symbol: str
+    valid_from_us: int
+    ticker: str
+    root: str
+    right: str
+    strike: int
+    expiry: date
+    settlement: str
+    exercise: str
+    kind: str
+    multiplier: int | None
+    mini: bool
+    adjusted: bool
+    last_trading_day_ms: int | None
+
+
+class FollowingRow(msgspec.Struct, frozen=True, gc=False):
+    """One row of `option_following`: what changed in the contracts that are watched, and why.
+
+    Keyed by (journal_no, seq, item). `reason`: started, rolled, recentred, listed, capped, staged, waiting, ended,
+    refused (`removed` are then what Schwab does not serve).
+    """
+
+    ticker: str
+    timestamp_us: int
+    reason: str
+    expiries: tuple[date, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    detail: str
+    seq: int
+    item: int
+
+
 class GapRow(msgspec.Struct, frozen=True, gc=False):
     """One row of `stream_gaps`, keyed by (ticker, start_us); a later one of the same key replaces it.
 
@@ -298,9 +450,15 @@ class Batch(msgspec.Struct):
     gaps: list[GapRow] = msgspec.field(default_factory=list)
     events: list[QualityEvent] = msgspec.field(default_factory=list)
     values: list[IndicatorValueRow] = msgspec.field(default_factory=list)
+    options: list[OptionRow] = msgspec.field(default_factory=list)
+    images: list[OptionRow] = msgspec.field(default_factory=list)
+    contracts: list[ContractRow] = msgspec.field(default_factory=list)
+    following: list[FollowingRow] = msgspec.field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.equity) + len(self.indicators) + len(self.gaps) + len(self.events) + len(self.values)
+        equities = len(self.equity) + len(self.indicators) + len(self.values)
+        options = len(self.options) + len(self.images) + len(self.contracts) + len(self.following)
+        return equities + options + len(self.gaps) + len(self.events)
 
 
 class Metrics(msgspec.Struct, frozen=True):

@@ -22,14 +22,17 @@ CLOSED = frozenset({date(2012, 10, 29), date(2012, 10, 30), date(2018, 12, 5), d
 """One-off closures: hurricane Sandy, two days of mourning."""
 EARLY: frozenset[date] = frozenset()
 """One-off early closes."""
-EXTENDED_OPEN, REGULAR_OPEN, REGULAR_CLOSE, HALF_DAY_CLOSE, EXTENDED_CLOSE, VOLUME_RESET = (
+EXTENDED_OPEN, REGULAR_OPEN, REGULAR_CLOSE, HALF_DAY_CLOSE, EXTENDED_CLOSE, VOLUME_RESET, OPTION_RESET = (
     time(4),
     time(9, 30),
     time(16),
     time(13),
     time(20),
     time(7, 28),
+    time(3, 30),
 )
+OPTIONS_LATE_US = 900_000_000
+"""Options trade a quarter of an hour after the close: ETFs', since 2026-08 some stocks', and an index's later ones."""
 FULL_DAY_US = 23_400_000_000
 """390 minutes: the regular hours of a day that is not a half-day."""
 
@@ -105,6 +108,20 @@ def volume_epoch(ts_us: int) -> int:
     if session is not None and ts_us >= session.volume_reset_us:
         return session.volume_reset_us
     return previous_session(day).volume_reset_us
+
+
+def option_epoch(ts_us: int) -> int:
+    """The latest reset of options' volumes (03:30 New York of a trading day) at or before this time."""
+    day = exchange_date(ts_us)
+    if session_on(day) is not None and ts_us >= (reset_us := option_reset(day)):
+        return reset_us
+    return option_reset(previous_session(day).date)
+
+
+@lru_cache(maxsize=64)
+def option_reset(day: date) -> int:
+    """03:30 New York of a date."""
+    return _us(day, OPTION_RESET)
 
 
 def exchange_date(ts_us: int) -> date:

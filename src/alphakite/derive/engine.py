@@ -7,16 +7,23 @@ is up only its frames move time, so that no second is closed that a gap may stil
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import msgspec
 
 from alphakite.derive.gaps import JOURNAL_FAULT, PROCESS_DOWN
 from alphakite.derive.instrument import POLLED, Instrument
 from alphakite.derive.moment import SECOND_US, DeriveSettings, Moment, moment
+from alphakite.derive.options import Options, OptionState, Spot
 from alphakite.derive.rows import At, Counts, Rows
-from alphakite.model import Candle, EquityUpdate
+from alphakite.model import Candle, ChainContract, EquityUpdate, FollowingRow, OptionUpdate
 
-STATE_VERSION = 4
+STATE_VERSION = 5
 """Goes up with every change of state or of a definition: an older checkpoint is then derived anew."""
+
+
+SPOT_AGE_US = 60 * SECOND_US
+"""An underlying of which nothing has come for longer is too old to stand for now."""
 
 
 class Polled(msgspec.Struct):
@@ -47,6 +54,7 @@ class State(msgspec.Struct):
     counts: Counts = msgspec.field(default_factory=Counts)
     frames: int = 0
     rejected: int = 0
+    options: OptionState = msgspec.field(default_factory=OptionState)
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -63,6 +71,7 @@ class Engine:
     def __init__(self, journal_no: int = 0, state: State | None = None) -> None:
         self.state = state or State(journal_no=journal_no)
         self.rows = Rows()
+        self.options = Options(self.state.options, self.state.journal_no, self._spot)
 
     # ── records ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -71,6 +80,7 @@ class Engine:
         state = self.state
         state.settings = settings
         state.now = moment(state.now.second_us, settings) if state.now.second_us >= 0 else Moment()
+        self.options.configure(settings)
         self._quiet(ts_us)
         for ticker in [ticker for ticker in state.instruments if ticker not in settings.tickers]:
             state.retired[ticker] = gone = state.instruments.pop(ticker)
@@ -84,6 +94,23 @@ class Engine:
                 state.instruments[ticker] = self._wanted(ticker)
             state.instruments[ticker].host(settings.indicators)
             state.instruments[ticker].expect(ts_us, state.now, self.rows, "" if state.conn else state.why)
+
+    def want_options(self, ts_us: int, wanted: Mapping[str, Iterable[str]]) -> None:
+        """A CONFIG record: the option contracts that are wanted from here on, by ticker."""
+        state = self.state
+        self._quiet(ts_us)
+        self.options.begin(state.now.second_us)
+        self.options.want(ts_us, wanted, state.conn, state.last_us, state.why, self.rows)
+
+    def define_options(self, ts_us: int, ticker: str, contracts: Iterable[ChainContract]) -> None:
+        """A REST record of a chain."""
+        if not self.state.conn:
+            self._quiet(ts_us)
+        self.options.define(ts_us, ticker, contracts, self.rows)
+
+    def note_following(self, changes: Iterable[FollowingRow]) -> None:
+        """A CONFIG record of what has changed in what is watched."""
+        self.rows.following.extend(changes)
 
     def _wanted(self, ticker: str) -> Instrument:
         """What stands for a ticker from now on: what it was if it was removed in this session, else a new one."""
@@ -101,6 +128,7 @@ class Engine:
         if not self.state.conn:
             for instrument in self.state.instruments.values():
                 instrument.expect(ts_us, self.state.now, self.rows, self.state.why)
+            self.options.expect(ts_us, self.state.why, self.rows)
 
     def explain(self, ts_us: int, reason: str) -> None:
         """A CONNECTION record that says why there is none: every open gap takes that reason."""
@@ -112,6 +140,8 @@ class Engine:
         for instrument in state.instruments.values():
             instrument.expect(ts_us, state.now, self.rows, reason)
             instrument.explain(reason, state.settings, self.rows)
+        self.options.expect(ts_us, reason, self.rows)
+        self.options.explain(reason, self.rows)
 
     def lost(self, ts_us: int, reason: str) -> None:
         """A CONNECTION record that ends a connection, or a PROCESS record that shows that one was cut off."""
@@ -119,6 +149,7 @@ class Engine:
         if state.conn:
             for instrument in state.instruments.values():
                 instrument.lose(state.last_us, reason, state.settings, self.rows, state.now)
+            self.options.lose(state.last_us, reason, self.rows)
             state.conn = 0
             for polled in state.polled:
                 self._outside(len(polled.updates))
@@ -137,7 +168,15 @@ class Engine:
             self.lost(ts_us, JOURNAL_FAULT)
             self.state.conn = conn
 
-    def frame(self, seq: int, ts_us: int, conn: int, updates: list[EquityUpdate], rejected: int) -> None:
+    def frame(
+        self,
+        seq: int,
+        ts_us: int,
+        conn: int,
+        updates: list[EquityUpdate],
+        rejected: int,
+        options: list[OptionUpdate] | None = None,
+    ) -> None:
         """A FRAME record of a connection, with the changed fields that the feed found in it."""
         state = self.state
         state.frames += 1
@@ -145,6 +184,8 @@ class Engine:
         state.conn, state.last_us = conn, ts_us
         if ts_us - state.now.second_us >= SECOND_US or state.now.second_us < 0:
             self._advance(ts_us)
+        if options:
+            self.options.frame(seq, ts_us, conn, options, self.rows)
         if not updates:
             return
         now, counts, rows = state.now, state.counts, self.rows
@@ -205,17 +246,24 @@ class Engine:
     @property
     def waiting(self) -> int:
         """Updates of the second that is not over."""
-        return sum(self._pending(ticker).waiting for ticker in self.state.pending)
+        return sum(self._pending(ticker).waiting for ticker in self.state.pending) + self.options.waiting
 
     def awaiting_history(self) -> list[str]:
         """Tickers whose VWAP cannot be told without candles."""
         return [ticker for ticker, instrument in self.state.instruments.items() if instrument.vwap.awaiting]
 
     def open_gaps(self) -> list[str]:
-        """Tickers without an image on the present connection, while rows of them should be coming."""
+        """Keys without an image on the present connection, while rows of them should be coming; tickers first."""
         if not self.state.now.recorded:
-            return []
-        return [t for t, i in self.state.instruments.items() if i.gap is not None and i.gap.end_us is None]
+            return self.options.open_gaps()
+        found = [t for t, i in self.state.instruments.items() if i.gap is not None and i.gap.end_us is None]
+        return found + self.options.open_gaps()
+
+    @property
+    def counts(self) -> Counts:
+        """The terms of the conservation sum, of all keys."""
+        each = zip(*map(msgspec.structs.astuple, (self.state.counts, self.state.options.counts)), strict=True)
+        return Counts(*map(sum, each))
 
     def snapshot(self) -> bytes:
         """The state as bytes; `restore` makes an engine that goes on exactly from here."""
@@ -255,7 +303,18 @@ class Engine:
         for ticker in state.pending:
             self._pending(ticker).finish(state.now, self.rows, state.counts, state.seq)
         state.pending.clear()
-        state.now = moment(ts_us - ts_us % SECOND_US, state.settings)
+        second_us = ts_us - ts_us % SECOND_US
+        self.options.advance(second_us, state.seq, self.rows)
+        state.now = moment(second_us, state.settings)
+
+    def _spot(self, ticker: str, at_us: int) -> Spot:
+        """The underlying's last price, for the options that no pair of quotes gives a forward."""
+        instrument = self.state.instruments.get(ticker)
+        if instrument is None or instrument.book.last is None:
+            return Spot()
+        book = instrument.book
+        newest_us = 1000 * max(book.quote_time_ms or 0, book.trade_time_ms or 0)
+        return Spot(book.last, newest_us < at_us - SPOT_AGE_US)
 
     def _pending(self, ticker: str) -> Instrument:
         """One with updates in this second; it may have been removed since."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from alphakite.sessions import Session, session_at, volume_epoch
+from alphakite.sessions import OPTIONS_LATE_US, Session, option_epoch, session_at, volume_epoch
 
 SECOND_US = 1_000_000
 CROSS_US = 300 * SECOND_US
 """The closing cross may print for five minutes after the close."""
+OPTION_HOURS = "regular+15min"
+"""The hours of options where those of equities are the regular ones: until trading in the latest ends."""
 
 
 class DeriveSettings(msgspec.Struct, frozen=True):
@@ -19,6 +21,18 @@ class DeriveSettings(msgspec.Struct, frozen=True):
     resolution: str = "1s"
     skip_market_hours: bool = False
     indicators: tuple[str, ...] = ("sma9", "vwap")
+    option_resolution: str = "1s"
+    greeks_interval_s: float = 5.0
+    """How often a contract's model values are computed; 0: never."""
+    greeks_convention: str = "model"
+    greeks_rate: float = 0.04
+    greeks_dividends: dict[str, float] = {}
+    """By ticker, continuous per year; not named: 0."""
+
+    def for_options(self) -> DeriveSettings:
+        """The same for the rows of options: their own resolution, and hours that end with their trading."""
+        hours = OPTION_HOURS if self.hours == "regular" else self.hours
+        return msgspec.structs.replace(self, hours=hours, resolution=self.option_resolution)
 
 
 class Moment(msgspec.Struct):
@@ -41,6 +55,8 @@ class Moment(msgspec.Struct):
 
 def recorded_hours(session: Session, settings: DeriveSettings) -> tuple[int, int]:
     """Start and end of the hours whose rows are stored."""
+    if settings.hours == OPTION_HOURS:
+        return session.regular_open_us, session.regular_close_us + OPTIONS_LATE_US
     if settings.hours == "regular":
         return session.regular_open_us, session.regular_close_us
     return session.extended_open_us, session.extended_close_us
@@ -67,3 +83,11 @@ def moment(second_us: int, settings: DeriveSettings) -> Moment:
         epoch_us,
         start_us if inside and not settings.skip_market_hours else 0,
     )
+
+
+def option_moment(second_us: int, settings: DeriveSettings) -> Moment:
+    """The same for options, whose cumulative volume is reset at another time. Args: settings: `for_options`."""
+    now = moment(second_us, settings)
+    now.epoch_us = option_epoch(second_us)
+    now.reset_us = now.epoch_us if now.session_us else 0
+    return now

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
-from alphakite.model import EquityRow, GapRow, IndicatorRow, IndicatorValueRow, QualityEvent
+from alphakite.model import (
+    ContractRow,
+    EquityRow,
+    FollowingRow,
+    GapRow,
+    IndicatorRow,
+    IndicatorValueRow,
+    OptionRow,
+    QualityEvent,
+)
 
 
 class Rows(msgspec.Struct):
@@ -15,9 +24,16 @@ class Rows(msgspec.Struct):
     gaps: list[GapRow] = []
     events: list[QualityEvent] = []
     values: list[IndicatorValueRow] = []
+    options: list[OptionRow] = []
+    images: list[OptionRow] = []
+    """Of options: what was known of a contract when it began, or began again, to be watched."""
+    contracts: list[ContractRow] = []
+    following: list[FollowingRow] = []
 
     def __len__(self) -> int:
-        return len(self.equity) + len(self.indicators) + len(self.gaps) + len(self.events) + len(self.values)
+        equities = len(self.equity) + len(self.indicators) + len(self.values)
+        options = len(self.options) + len(self.images) + len(self.contracts) + len(self.following)
+        return equities + options + len(self.gaps) + len(self.events)
 
 
 class Counts(msgspec.Struct):

@@ -13,11 +13,14 @@ import msgspec
 
 from alphakite.derive.engine import Engine
 from alphakite.derive.moment import DeriveSettings
+from alphakite.feed.schwab.chains import CHAIN_PATH, parse_chain
 from alphakite.feed.schwab.decode import decode
 from alphakite.feed.schwab.quotes import PATH as QUOTES
 from alphakite.feed.schwab.quotes import parse_quotes
 from alphakite.feed.schwab.rest import parse_candles
 from alphakite.journal.record import Kind, Record
+from alphakite.model import FollowingRow
+from alphakite.recorder.following import Change
 
 
 class Tally(msgspec.Struct):
@@ -44,9 +47,9 @@ class Deriver:
             decoded = decode(record.payload)
             if decoded.rejected:
                 self.tally.last = f"record {record.seq}: {decoded.rejected[-1]}"
-                if not decoded.updates:
+                if not decoded.updates and not decoded.options:
                     self.tally.rejected_frames += 1
-            engine.frame(record.seq, ts_us, record.conn, decoded.updates, len(decoded.rejected))
+            engine.frame(record.seq, ts_us, record.conn, decoded.updates, len(decoded.rejected), decoded.options)
         elif record.kind == Kind.REST:
             self._rest(record, ts_us)
         else:
@@ -63,6 +66,9 @@ class Deriver:
             if quotes.rejected:
                 self.tally.last = f"record {record.seq}: {quotes.rejected[-1]}"
             self.engine.polled(record.seq, ts_us, quotes.updates, len(quotes.rejected))
+        elif asked.get("path") == CHAIN_PATH and (chain := parse_chain(body)).contracts:
+            ticker = asked["params"].get("symbol") if isinstance(asked.get("params"), dict) else None
+            self.engine.define_options(ts_us, str(ticker or chain.symbol), chain.contracts)
 
     def _event(self, record: Record, ts_us: int) -> None:
         event = _object(record.payload)
@@ -77,6 +83,25 @@ class Deriver:
             self.engine.explain(ts_us, str(event["reason"]))
         elif record.kind == Kind.CONFIG and name == "derive":
             self.engine.configure(ts_us, msgspec.convert(event["settings"], DeriveSettings))
+        elif record.kind == Kind.CONFIG and name == "options":
+            self.engine.want_options(ts_us, msgspec.convert(event["contracts"], dict[str, list[str]]))
+        elif record.kind == Kind.CONFIG and name == "following":
+            changes = msgspec.convert(event["changes"], list[Change])
+            self.engine.note_following(_following_row(one, record.seq, at) for at, one in enumerate(changes))
+
+
+def _following_row(change: Change, seq: int, item: int) -> FollowingRow:
+    return FollowingRow(
+        change.ticker,
+        change.at_us,
+        change.reason,
+        change.expiries,
+        change.added,
+        change.removed,
+        change.detail,
+        seq,
+        item,
+    )
 
 
 def _object(data: bytes) -> dict[str, Any]:

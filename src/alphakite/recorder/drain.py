@@ -83,6 +83,8 @@ class Drain:
         self._deriver: Deriver | None = None
         self.observe: Callable[[Record], None] = lambda _record: None
         """Called with each record after it is derived."""
+        self.progressed: Callable[[], None] = lambda: None
+        """Called after each slice of records: prices may have moved."""
         self.checkpoints = settings.data_dir / "checkpoints"
         self._foreseen = self._newest_checkpoint(journal.written_seq)
         self.committed_seq = 0
@@ -120,9 +122,11 @@ class Drain:
                     commit = await self._cut(commit, cut_seq, record.ts_ns)
                     cut_seq, cut_at = record.seq, time.monotonic()
                 if time.monotonic() >= slice_ends:
+                    self.progressed()
                     self._publish_sometimes(deriver)
                     await asyncio.sleep(0)
                     slice_ends = time.monotonic() + SLICE_S
+            self.progressed()
             now = time.monotonic()
             caught_up = engine.state.seq >= self._journal.written_seq
             stopping = self._capture_ended
@@ -173,6 +177,10 @@ class Drain:
             rows.gaps,
             rows.events,
             rows.values,
+            rows.options,
+            rows.images,
+            rows.contracts,
+            rows.following,
         )
         snapshot: bytes | None = None
         if time.monotonic() - self._checkpoint_at >= self._settings.checkpoint_interval:
@@ -238,6 +246,11 @@ class Drain:
         if state is None or not state.conn:
             return []
         return [ticker for ticker in state.settings.tickers if state.instruments[ticker].conn != state.conn]
+
+    def price_of(self, ticker: str) -> int | None:
+        """The last price × PRICE_SCALE that derivation knows, None if none."""
+        instrument = self._deriver.engine.state.instruments.get(ticker) if self._deriver is not None else None
+        return instrument.book.last if instrument is not None else None
 
     def capture_ended(self) -> None:
         """Nothing more will be appended: finish what is there, then end."""
@@ -305,7 +318,7 @@ class Drain:
     def _publish(self, deriver: Deriver) -> None:
         status, state, journal = self.status, deriver.engine.state, self._journal
         self._published_at = time.monotonic()
-        counts = state.counts
+        counts = deriver.engine.counts
         status.appended, status.written, status.fsynced = journal.appended_seq, journal.written_seq, journal.fsynced_seq
         status.derived, status.committed = state.seq, self.committed_seq
         status.frames, status.rejected = state.frames, state.rejected

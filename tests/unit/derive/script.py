@@ -8,7 +8,17 @@ from typing import Self
 from alphakite.derive.engine import Engine
 from alphakite.derive.moment import DeriveSettings
 from alphakite.derive.rows import Rows
-from alphakite.model import FLAG_NAMES, INDICATOR_SCALE, PRICE_SCALE, Candle, EquityUpdate
+from alphakite.model import (
+    FLAG_NAMES,
+    INDICATOR_SCALE,
+    OPTION_FLAG_NAMES,
+    PRICE_SCALE,
+    Candle,
+    ChainContract,
+    EquityUpdate,
+    OptionRow,
+    OptionUpdate,
+)
 from alphakite.sessions import EXCHANGE
 
 DAY = date(2026, 11, 20)
@@ -81,6 +91,25 @@ class Script:
         self.engine.frame(self.seq + 1, self.us(clock), self.conn, [self._update(clock, key, fields)], 0)
         return self._done()
 
+    def watch(self, clock: str, *symbols: str, ticker: str = "QQQ") -> Self:
+        """The contracts that are wanted from here on."""
+        self.engine.want_options(self.us(clock), {ticker: symbols})
+        return self._done()
+
+    def option(self, clock: str, key: str, **fields: object) -> Self:
+        """One message of a contract; `quote` and `trade` are wall times."""
+        named = {
+            TIMES.get(n, n): self.us(v) // 1000 if n in TIMES and isinstance(v, str) else v for n, v in fields.items()
+        }
+        update = OptionUpdate(key, **named)  # type: ignore[arg-type]
+        self.engine.frame(self.seq + 1, self.us(clock), self.conn, [], 0, [update])
+        return self._done()
+
+    def chain(self, clock: str, *contracts: ChainContract, ticker: str = "QQQ") -> Self:
+        """An answer that defines contracts."""
+        self.engine.define_options(self.us(clock), ticker, contracts)
+        return self._done()
+
     def poll(self, clock: str, key: str = "QQQ", **fields: object) -> Self:
         """An answer to a question for quotes."""
         self.engine.polled(self.seq + 1, self.us(clock), [self._update(clock, key, fields)])
@@ -114,7 +143,10 @@ class Script:
         self.rows.indicators += made.indicators
         self.rows.gaps += made.gaps
         self.rows.events += made.events
-        counts = self.engine.state.counts
+        self.rows.options += made.options
+        self.rows.images += made.images
+        self.rows.contracts += made.contracts
+        counts = self.engine.counts
         known = counts.stored + counts.conflated + counts.images + counts.outside + self.engine.waiting
         assert counts.updates == known, "an update is unaccounted for"
         return self
@@ -127,6 +159,24 @@ class Script:
             (self.clock(row.timestamp_us), _dollars(row.price, PRICE_SCALE), row.volume, flags(row.flags))
             for row in self.rows.equity
             if row.ticker == key
+        ]
+
+    def option_rows(self, key: str) -> list[OptionRow]:
+        """The rows of a contract in option_prices."""
+        return [row for row in self.rows.options if row.symbol == key]
+
+    def option_quotes(self, key: str) -> list[tuple[str, float | None, float | None, int | None, int | None, str]]:
+        """Time, bid, ask, volume, day's volume and flags of each row of a contract."""
+        return [
+            (
+                self.clock(row.timestamp_us),
+                _dollars(row.bid, PRICE_SCALE),
+                _dollars(row.ask, PRICE_SCALE),
+                row.volume,
+                row.day_volume,
+                option_flags(row.flags),
+            )
+            for row in self.option_rows(key)
         ]
 
     def values(self, key: str = "QQQ") -> list[tuple[str, float | None, float | None, str]]:
@@ -162,6 +212,11 @@ class Script:
 def flags(bits: int) -> str:
     """The words of a row's flags."""
     return ",".join(name for flag, name in FLAG_NAMES.items() if bits & flag)
+
+
+def option_flags(bits: int) -> str:
+    """The words of the flags of an option's row."""
+    return ",".join(name for flag, name in OPTION_FLAG_NAMES.items() if bits & flag)
 
 
 def _dollars(value: int | None, scale: int) -> float | None:

@@ -46,10 +46,10 @@ def said(update: object, record: type[Any] = OptionUpdate) -> dict[str, Any]:
     return {name: value for name in record.__struct_fields__ if (value := getattr(update, name)) is not UNSET}
 
 
-def test_a_bid_of_nothing_is_a_value_and_an_ask_of_nothing_is_none() -> None:
+def test_a_bid_or_an_ask_of_nothing_is_a_value() -> None:
     (update,) = options({"key": CALL, "2": 0, "3": 0.05, "37": 0.025}, {"key": CALL, "3": 0}).options[:1]
     assert said(update) == {"key": CALL, "bid": 0.0, "ask": 0.05, "mark": 0.025}
-    assert options({"key": CALL, "3": 0}).options[0].ask is None
+    assert options({"key": CALL, "3": 0}).options[0].ask == 0.0
 
 
 def test_the_sentinels_cost_only_their_values() -> None:

@@ -68,6 +68,7 @@ FUNDS = "0 where there is none: no earnings, no fund (capture of 2025-08)"
 INDEX_ONLY = "index options only, else 0 (Streamer Guide)"
 SENTINEL = "-999 by the captures of 2026-09-28; 0 is a value"
 BID = "-999 by the captures of 2026-09-28; 0 is a value: nobody bids"
+ASK = "-999 by the captures of 2026-09-28; 0 is a value: nobody offers"
 
 _P, _C, _S, _N, _R = Kind.PRICE, Kind.CHANGE, Kind.SIZE, Kind.COUNT, Kind.RATIO
 _T, _X, _F, _Q, _G = Kind.TIME, Kind.TEXT, Kind.FLAG, Kind.PERCENT, Kind.GREEK
@@ -132,7 +133,7 @@ OPTION = (
     Field(0, "symbol", _X),
     Field(1, "description", _X),
     Field(2, "bid", _P, (-999,), BID),
-    Field(3, "ask", _P, (0, -999), NO_PRICE),
+    Field(3, "ask", _P, (-999,), ASK),
     Field(4, "last", _P, (0, -999), NO_PRICE),
     Field(5, "high", _P, (0, -999), RESET),
     Field(6, "low", _P, (0, -999), RESET),
