@@ -37,7 +37,7 @@ class Contract(Tracked):
     """State of one contract; `key` is its symbol. `settlement`: A at the opening, P at the close, "" not known.
 
     `last_stored`: the columns of the newest row, or image. `valued_us`: when model values were last computed, 0 never.
-    `diverging_us`, `diverged`, `vendor_moved_us`, `vendor_iv`, `vendor_delta`, `mid_then`: quality.py's.
+    `place`: its index in its chain. From `diverging_us` on: what quality.py remembers of the vendor.
     """
 
     ticker: str = ""
@@ -49,9 +49,15 @@ class Contract(Tracked):
     book: OptionBook = msgspec.field(default_factory=OptionBook)
     last_stored: Stored = ()
     draft: Draft | None = None
+    place: int = -1
     valued_us: int = 0
     diverging_us: int = 0
     diverged: bool = False
+    vendor_moved_us: int = 0
+    vendor_iv: int | None = None
+    vendor_delta: int | None = None
+    mid_then: int = 0
+    vendor_told: bool = False
 
     @classmethod
     def named(cls, symbol: str, ticker: str, settlement: str) -> Contract | None:

@@ -8,17 +8,21 @@ a quote is worth, and whether it can be true, depends on the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date
 
 import msgspec
 
-from alphakite.derive.contract import Contract, Draft
+from alphakite.derive.contract import Contract
 from alphakite.derive.moment import SECOND_US, DeriveSettings, Moment, option_moment
 from alphakite.derive.rows import At, Counts, Rows
+from alphakite.derive.valuing import value_chain_at
 from alphakite.model import OPTION_FLAG_NAMES, ChainContract, ContractRow, ModelValues, OptionUpdate
 from alphakite.sessions import exchange_date
 
-Chain = tuple[str, str, str]
+Chain = tuple[str, str, date]
 """Ticker, root and expiry of contracts that stand on one forward."""
+
+FLAGS = tuple((int(bit), name) for bit, name in OPTION_FLAG_NAMES.items())
 
 
 class Spot(msgspec.Struct, frozen=True):
@@ -76,6 +80,7 @@ class Options:
         tickers = {symbol: ticker for ticker, symbols in wanted.items() for symbol in symbols}
         for symbol in [symbol for symbol in state.contracts if symbol not in tickers]:
             state.retired[symbol] = gone = state.contracts.pop(symbol)
+            gone.place = -1
             gone.retire(ts_us, last_us, state.now, state.settings, rows)
         for symbol, ticker in tickers.items():
             contract = state.contracts.get(symbol) or self._wanted(symbol, ticker, rows)
@@ -182,19 +187,35 @@ class Options:
         self._judge(contracts, state.now.second_us + SECOND_US, seq, rows)
 
     def _judge(self, contracts: list[Contract], at_us: int, seq: int, rows: Rows) -> None:
-        """The rows of those that left a draft, in the order of their messages. `at_us`: the moment they speak of."""
+        """The rows of those that left a draft, chain by chain. `at_us`: the moment they speak of."""
+        by_chain: dict[Chain, list[Contract]] = {}
         for contract in contracts:
-            if (draft := contract.draft) is not None:
-                contract.draft = None
-                self._store(contract, draft, 0, None, rows)
+            if contract.draft is not None:
+                by_chain.setdefault(_chain(contract), []).append(contract)
+        for key, drawn in by_chain.items():
+            chain = self._chains.get(key, [])
+            spot = self._spot(key[0], at_us)
+            known = [one for one in drawn if one.place >= 0]
+            valued = value_chain_at(
+                chain, [one.place for one in known], 0, self.state.settings, spot.price, spot.stale,
+                at_us=at_us, seq=seq,
+            )  # fmt: skip
+            rows.events += valued.events
+            for contract, judged, model in zip(known, valued.flags, valued.values, strict=True):
+                self._store(contract, judged, model, rows)
+            for contract in drawn:
+                if contract.draft is not None:  # let go in this very second
+                    self._store(contract, 0, None, rows)
 
-    def _store(self, contract: Contract, draft: Draft, judged: int, model: ModelValues | None, rows: Rows) -> None:
+    def _store(self, contract: Contract, judged: int, model: ModelValues | None, rows: Rows) -> None:
+        draft, contract.draft = contract.draft, None
+        assert draft is not None
         row = contract.row(draft, judged, model)
         rows.options.append(row)
         self.state.rows += 1
         if row.flags:
             quality = self.state.quality
-            for bit, name in OPTION_FLAG_NAMES.items():
+            for bit, name in FLAGS:
                 if row.flags & bit:
                     quality[name] = quality.get(name, 0) + 1
 
@@ -219,7 +240,9 @@ class Options:
             self._chains.setdefault(_chain(contract), []).append(contract)
         for chain in self._chains.values():
             chain.sort(key=lambda one: (one.strike, one.right))
+            for place, contract in enumerate(chain):
+                contract.place = place
 
 
 def _chain(contract: Contract) -> Chain:
-    return contract.ticker, contract.root, contract.expiry.isoformat()
+    return contract.ticker, contract.root, contract.expiry

@@ -114,7 +114,7 @@ def test_a_forward_needs_a_pair() -> None:
     assert parity_forward(bad) is None
     assert parity_forward([]) is None
     assert parity_forward([*bad, Pair(610, 1.0, 1.1, 0.5, 0.6)]) == Forward(
-        pytest.approx(610.5), pytest.approx(0.1), 1, "parity"
+        pytest.approx(610.5), pytest.approx(0.1), 1, "parity", pytest.approx(1.6)
     )
 
 
@@ -162,3 +162,28 @@ def test_in_the_money_alone_is_solved_by_its_own_price() -> None:
     call, put = (values[n] for n, quote in enumerate(quotes) if quote.strike == 608)
     assert isinstance(call, Greeks) and call.iv == pytest.approx(smile(608), abs=1e-6)
     assert put is Reason.NO_BID
+
+
+def test_quotes_of_other_instants_prove_less() -> None:
+    """Alone in the money, what may have moved since a quote hides time value and excuses a low ask; no more."""
+    quotes = [
+        quote._replace(bid=0.0) if quote.strike == 608 and not quote.is_call else quote
+        for quote in chain(strikes=range(605, 616))
+    ]
+    alone, low = (next(n for n, quote in enumerate(quotes) if quote[:2] == (True, strike)) for strike in (608, 606))
+    quotes[low] = OptionQuote(True, 606.0, 3.85, 3.9)
+    for apart_s, expected in ((0.0, Reason.BELOW_INTRINSIC), (9.0, None)):
+        found = value_chain(quotes, YEARS, RATE, DIVIDEND, apart_s=[apart_s] * len(quotes))
+        assert found.values[low] is expected or expected is None
+        assert isinstance(found.values[alone], Greeks) is (apart_s == 0)
+        whole = value_chain(quotes, YEARS, RATE, DIVIDEND)
+        others = [n for n in range(len(quotes)) if n not in (alone, low)]
+        assert [found.values[n] for n in others] == [whole.values[n] for n in others]
+    assert found.values[alone] is Reason.VEGA_TOO_SMALL and found.values[low] is not Reason.BELOW_INTRINSIC
+
+
+def test_the_pace_of_a_forward() -> None:
+    """Four deviations a √second of the volatility that the straddle holds."""
+    forward = parity_forward([Pair(610, *[TRUTH.price(True, 610, 0.16)] * 2, *[TRUTH.price(False, 610, 0.16)] * 2)])
+    assert forward is not None
+    assert forward.pace(YEARS) == pytest.approx(4 * SPOT * 0.16 / math.sqrt(365 * 86400), rel=0.01)

@@ -41,13 +41,10 @@ GOLDENS = ("schwab_SPX_0DTE_20241015", *(f"cboe_SPXW_0DTE_20180105_{time}" for t
 
 
 def peer(name: str) -> Any:
-    """A library that tests alone use; py_vollib warns about its own name."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module(name)
-    except ImportError as error:
-        pytest.skip(f"{name} is not installed ({error}): pip install py_vollib QuantLib")
+    """A library that tests alone use (requirements/dev.txt); py_vollib warns about its own name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module(name)
 
 
 def greeks_of(

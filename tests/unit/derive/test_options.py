@@ -6,7 +6,7 @@ from datetime import date
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.derive.script import Script
+from tests.unit.derive.script import Script, option_flags
 
 from alphakite.derive.engine import Engine
 from alphakite.model import ChainContract
@@ -184,3 +184,29 @@ def test_volumes_of_rows_and_gaps_add_up(steps: list[tuple[str, int, int]]) -> N
     script.beat(script.clock(at + 3_000_000))
     rows = sum(row.volume or 0 for row in script.option_rows(CALL))
     assert rows + sum(gap[3] or 0 for gap in script.gaps(CALL)) == total
+
+
+def test_model_values_stand_in_a_contracts_rows_every_so_often() -> None:
+    """GREEKS_INTERVAL a contract; in between the columns are NULL. A chain of one side without a spot has a reason."""
+    script = begun(CALL, PUT, greeks_interval_s=5.0)
+    for second in range(8):
+        script.option(f"15:00:0{second}.5", CALL, bid=0.45 + second / 100, ask=0.47 + second / 100)
+    script.option("15:00:08", PUT, bid=0.45, ask=0.47).beat("15:00:09")
+    models = [row.model for row in script.option_rows(CALL)]
+    assert [place for place, model in enumerate(models) if model is not None] == [0, 5]
+    first = models[0]
+    assert first is not None and first.reason == "" and first.iv is not None and first.delta is not None
+    assert 0.1 < first.iv / 1e8 < 0.4 and 0.2 < first.delta / 1e8 < 0.5  # the forward lies below the strike
+    assert first.definition.clock == "act365_sec" and first.definition.rate == 0.04
+    (put,) = script.option_rows(PUT)
+    assert put.model is not None and put.model.reason == ""
+    alone = begun(CALL, greeks_interval_s=5.0).option("15:00:00", CALL, bid=0.45).beat("15:00:01")
+    (row,) = alone.option_rows(CALL)
+    assert row.model is not None and row.model.reason == "stale_underlying" and row.model.iv is None
+
+
+def test_quality_is_judged_by_the_chain() -> None:
+    """And counted."""
+    script = begun(CALL, PUT).option("10:00:00", CALL, bid=1.2, quote="10:00:00").beat("10:00:01")
+    assert [option_flags(row.flags) for row in script.option_rows(CALL)] == ["crossed"]
+    assert script.engine.state.options.quality == {"crossed": 1}

@@ -1,7 +1,7 @@
 """Our own greeks: pure functions of quotes, a moment and stated inputs. docs/decisions/0006-greeks.md says why so."""
 
 from alphakite.derive.greeks.black_scholes import ExpiryModel, Greeks
-from alphakite.derive.greeks.chain import ChainValues, OptionQuote, value_chain
+from alphakite.derive.greeks.chain import ChainValues, OptionQuote, QuoteValues, value_chain
 from alphakite.derive.greeks.conventions import CBOE, CONVENTIONS, MODEL, SCHWAB, Convention, as_printed
 from alphakite.derive.greeks.expiry import (
     CLOCKS,
@@ -36,6 +36,7 @@ __all__ = [
     "Greeks",
     "OptionQuote",
     "Pair",
+    "QuoteValues",
     "Reason",
     "act365_sec",
     "as_printed",

@@ -9,11 +9,17 @@ or a late print can neither bend the smile nor choose the strikes.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import sqrt
 from typing import NamedTuple
 
 NEAREST = 7
 TICK = 0.01
 """Keeps the weight of a locked pair finite."""
+STRADDLE = 0.8
+"""A straddle at the money costs 0.8 standard deviations (√(2/π))."""
+DEVIATIONS = 4.0
+"""Of what may happen between two quotes: four, for calendar time has nights in which nothing moves."""
+YEAR_S = 365 * 86_400
 
 
 class Pair(NamedTuple):
@@ -40,22 +46,33 @@ class Forward(NamedTuple):
     """How many pairs it is the median of; 0 from a spot."""
     source: str
     """`parity` or `spot`."""
+    straddle: float = 0.0
+    """What call and put cost together where they are worth most nearly the same; 0 from a spot."""
+
+    def pace(self, years: float) -> float:
+        """Dollars per √second: how far quotes that are seconds apart may stand on different forwards.
+
+        Quotes of a chain are not of one instant. What the underlying may move meanwhile, the chain's own straddle says.
+        """
+        return DEVIATIONS * self.straddle / (STRADDLE * sqrt(years * YEAR_S))
 
 
 def parity_forward(pairs: Iterable[PairValues], discount: float = 1.0, nearest: int = NEAREST) -> Forward | None:
     """The weighted median over the pairs near the money; None without one usable pair."""
-    found: list[tuple[float, float, float]] = []
+    found: list[tuple[float, float, float, float]] = []
     for strike, call_bid, call_ask, put_bid, put_ask in pairs:
         if 0 < call_bid <= call_ask and 0 < put_bid <= put_ask:
             difference = 0.5 * (call_bid + call_ask - put_bid - put_ask)
             width = 0.5 * (call_ask - call_bid + put_ask - put_bid)
-            found.append((abs(difference), strike + difference / discount, width))
+            straddle = 0.5 * (call_bid + call_ask + put_bid + put_ask)
+            found.append((abs(difference), strike + difference / discount, width, straddle))
     if not found:
         return None
     found.sort()
     near = found[:nearest]
-    value = _weighted_median(sorted((forward, 1 / (width + TICK) ** 2) for _, forward, width in near))
-    return Forward(value, min(width for *_, width in near) / discount, len(near), "parity")
+    value = _weighted_median(sorted((forward, 1 / (width + TICK) ** 2) for _, forward, width, _ in near))
+    half_width = min(width for _, _, width, _ in near) / discount
+    return Forward(value, half_width, len(near), "parity", near[0][3])
 
 
 def _weighted_median(weighed: list[tuple[float, float]]) -> float:

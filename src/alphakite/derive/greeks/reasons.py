@@ -6,7 +6,9 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """The first of these that holds, in this order. The last four are the caller's to find: they need history."""
+    """The first of these that holds, in this order. The last four are the caller's to find, for they need history, and
+    come right after `expired`.
+    """
 
     EXPIRED = "expired"
     """At or after the settlement instant."""
@@ -30,4 +32,4 @@ class Reason(StrEnum):
     HALTED = "halted"
     SESSION_RESET = "session_reset"
     NOT_QUOTED = "not_quoted"
-    """No image of the contract yet."""
+    """No image of the contract yet, or none on the connection that others of its chain have one on."""
