@@ -13,6 +13,10 @@ COMPILE := CUSTOM_COMPILE_COMMAND="make requirements" $(PINNER) -q --upgrade --g
 	--allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 DEMO_ARGS ?=
 TEST_ARGS ?=
+# Most tests wait for processes of their own; more of them than three take each other's time on two cores.
+# TEST_ARGS="-n 0": one after the other, for a debugger.
+WORKERS ?= 3
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS)
 BENCH_ARGS ?=
 
 # A virtual environment holds its own path: one that was moved here from elsewhere is made again.
@@ -31,7 +35,7 @@ demo: setup  ## record from a local Schwab, with a live view (DEMO_ARGS="--for 6
 	@exec $(BIN)/alphakite demo --data .alphakite/demo $(DEMO_ARGS)
 
 test: setup-dev  ## run the tests (TEST_ARGS="-k journal")
-	@$(BIN)/python -m pytest $(TEST_ARGS)
+	@$(PYTEST) $(TEST_ARGS)
 
 lint: setup-dev  ## check style and formatting
 	@$(BIN)/ruff check
@@ -44,7 +48,7 @@ bench: setup-dev  ## measure, and print figures (BENCH_ARGS)
 	@$(BIN)/python -m bench $(BENCH_ARGS)
 
 faults: setup-dev  ## run every fault test, and the long runs of other clients, too
-	@$(BIN)/python -m pytest tests/faults tests/acceptance/test_outside_clients.py -m "slow or not slow" $(TEST_ARGS)
+	@$(PYTEST) tests/faults tests/acceptance/test_outside_clients.py -m "slow or not slow" $(TEST_ARGS)
 
 docs: setup-dev  ## write the generated reference pages under docs/reference
 	@$(BIN)/python docs/generate.py

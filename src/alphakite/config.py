@@ -19,19 +19,17 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from alphakite.errors import ConfigError
 
 TICKER = re.compile(r"[A-Z0-9./$-]{1,24}")
+STRIKES_OF_DELTA = re.compile(r"delta(0?\.\d{1,4}|0)-(0?\.\d{1,4}|1)")
 INDICATOR = re.compile(r"[A-Za-z_][\w.]*(?::[A-Za-z_]\w*)?")
 RESERVED = (
     "SUPABASE_URL",
     "SUPABASE_SERVICE_ROLE_KEY",
-    "OPTION_*",
-    "OPTIONS",
-    "GREEKS_INTERVAL",
     "DASHBOARD_*",
     "ALLOW_ANON_READ",
     "DATABASE_MAX_MB",
@@ -39,6 +37,37 @@ RESERVED = (
 )
 """Names that a later version will use."""
 UNUSED = "not used by this version"
+INCLUDABLE = ("adjusted", "mini", "am")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PerTicker(Generic[T]):
+    """One value for all tickers, and those that have their own. `text`: as it was written."""
+
+    text: str
+    default: T
+    own: Mapping[str, T]
+
+    def of(self, ticker: str) -> T:
+        """What holds for a ticker."""
+        return self.own.get(ticker, self.default)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class StrikeWindow:
+    """Which strikes to follow. `kind`: strikes (so many on each side), width (percent of the price on each side),
+    delta (a band of its absolute value), all.
+    """
+
+    kind: str = "strikes"
+    strikes: int = 25
+    width_percent: float = 2.0
+    delta_low: float = 0.05
+    delta_high: float = 0.95
 
 
 @dataclass(frozen=True)
@@ -78,6 +107,22 @@ class Settings:
     """How often an index that does not stream is asked for; 0: never."""
     indicators: tuple[str, ...]
     """Names of built-in ones, and MODULE:CLASS."""
+    options: PerTicker[bool]
+    """Whether the option chain is followed."""
+    option_dte: PerTicker[int]
+    """The expiry: the first whose last trading day is at least so many calendar days ahead."""
+    option_strikes: PerTicker[StrikeWindow]
+    option_include: tuple[str, ...]
+    """Contracts that are left out by default: of INCLUDABLE."""
+    option_resolution: str
+    """`1s` or `tick`."""
+    greeks_interval: float
+    """How often a contract's model values are computed; 0: never."""
+    greeks_convention: str
+    greeks_rate: float
+    """Continuous, per year."""
+    greeks_dividend: PerTicker[float]
+    """Continuous yield, per year."""
     clock: str
     """`system` or `feed`."""
     data_dir: Path
@@ -337,6 +382,53 @@ def _indicators(text: str) -> tuple[str, ...]:
     return found
 
 
+def _per_ticker(parse: Callable[[str], T], default: str) -> Callable[[str], PerTicker[T]]:
+    """`25,$SPX:40`: a value for all, and those of single tickers; without the former the default stays."""
+
+    def parse_all(text: str) -> PerTicker[T]:
+        common: list[str] = []
+        own: dict[str, T] = {}
+        for part in filter(None, (part.strip() for part in text.split(","))):
+            ticker, colon, value = part.rpartition(":")
+            if not colon:
+                common.append(part)
+            elif not TICKER.fullmatch(ticker := ticker.strip().upper()) or ticker in own:
+                raise ValueError
+            else:
+                own[ticker] = parse(value.strip())
+        if len(common) > 1:
+            raise ValueError
+        return PerTicker(text, parse(common[0] if common else default), own)
+
+    return parse_all
+
+
+def _strikes(text: str) -> StrikeWindow:
+    text = text.lower()
+    if text == "all":
+        return StrikeWindow("all")
+    if text.endswith("%"):
+        return StrikeWindow("width", width_percent=_number(0.1, 100)(text[:-1].strip()))
+    if text.startswith("delta"):
+        if (match := STRIKES_OF_DELTA.fullmatch(text)) is None or not (low := float(match[1])) < (
+            high := float(match[2])
+        ):
+            raise ValueError
+        return StrikeWindow("delta", delta_low=low, delta_high=high)
+    return StrikeWindow("strikes", strikes=_whole(1, 500)(text))
+
+
+def _include(text: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
+    if not set(found) <= set(INCLUDABLE):
+        raise ValueError
+    return found
+
+
+def _own(default: str, legal: str, parse: Callable[[str], Any]) -> Spec:
+    return Spec(default, f"{legal}; per ticker after commas", _per_ticker(parse, default))
+
+
 def _seconds(default: str, low: float, high: float) -> Spec:
     return Spec(default, f"{low:g} to {high:g} seconds", _number(low, high))
 
@@ -371,6 +463,21 @@ SPECS: dict[str, Spec] = {
         "names as sma9, vwap, ema21, and MODULE:CLASS, with commas between",
         _indicators,
         attribute="indicators",
+    ),
+    "OPTIONS": _own("on", "on or off, as in on,IWM:off", _switch),
+    "OPTION_DTE": _own("0", "a whole number of days from 0 to 1000, as in 0,GOOG:1", _whole(0, 1000)),
+    "OPTION_STRIKES": _own(
+        "25",
+        "strikes on each side from 1 to 500, a width as 2%, deltas as delta0.05-0.95, or all, as in 25,$SPX:40,IWM:2%",
+        _strikes,
+    ),
+    "OPTION_INCLUDE": Spec("", "adjusted, mini, am, with commas between", _include),
+    "OPTION_RESOLUTION": _one_of("1s", "1s", "tick"),
+    "GREEKS_INTERVAL": Spec("5", "0 (never) to 3600 seconds", _number(0, 3600)),
+    "GREEKS_CONVENTION": _one_of("model", "model", "schwab", "cboe"),
+    "GREEKS_RATE": Spec("0.04", "a fraction per year, continuous, from -0.2 to 0.5", _number(-0.2, 0.5)),
+    "GREEKS_DIVIDEND": _own(
+        "0", "a fraction per year, continuous, from -0.2 to 0.5, as in 0,SPY:0.012", _number(-0.2, 0.5)
     ),
     "CLOCK": _one_of("system", "system", "feed"),
     "DATA_DIR": Spec("~/.local/share/alphakite", "a folder", Path),

@@ -26,6 +26,25 @@ class SignInStatus(msgspec.Struct, kw_only=True):
     refresh_expires_us: int = 0
 
 
+class OptionStatus(msgspec.Struct, kw_only=True):
+    """What is followed of one ticker's option chain."""
+
+    session: str = ""
+    """The date of the session it is for."""
+    expiries: list[str] = []
+    watched: int = 0
+    """Contracts subscribed or to be."""
+    low: float | None = None
+    high: float | None = None
+    """The lowest and the highest strike watched, in dollars; None without any."""
+    cut: int = 0
+    """Contracts that the cap leaves no room for."""
+    waiting: str = ""
+    """What is lacking before contracts can be chosen; empty: nothing."""
+    staged: str = ""
+    """The date of the session whose chain is ready."""
+
+
 class Status(msgspec.Struct, kw_only=True):
     """The state of a recorder, as `alphakite status --json` shows it. Times are µs since 1970 UTC, 0 = never."""
 
@@ -84,6 +103,14 @@ class Status(msgspec.Struct, kw_only=True):
     journal_first_seq: int = 0
     refused: dict[str, int] = {}
     """Service of Schwab's → subscriptions that it refused."""
+    options: dict[str, OptionStatus] = {}
+    """By ticker whose options are followed."""
+    option_contracts: int = 0
+    """Contracts that derivation knows to be wanted."""
+    option_rows: int = 0
+    option_updates: int = 0
+    option_quality: dict[str, int] = {}
+    """Quality flag → rows that carry it."""
     notices: list[str] = []
     """What a person should know, in words: `another program took this stream`."""
     selftest: dict[str, Any] = {}

@@ -75,7 +75,7 @@ class OptionFlag(enum.IntFlag):
     CROSSED = 2
     """The bid is above the ask."""
     BELOW_INTRINSIC = 4
-    """The ask is below what exercise is worth, by more than the forward's half-width."""
+    """The ask is below what exercise is worth, by more than the forward's half-width and what it may have moved."""
     ABOVE_MAXIMUM = 8
     """The bid is above what the contract can be worth: a call's underlying, a put's strike."""
     PARITY = 16

@@ -16,9 +16,11 @@ import msgspec
 from alphakite.config import Settings
 from alphakite.derive.engine import Engine
 from alphakite.derive.indicators import folders_of, search_in
+from alphakite.derive.rows import Rows
 from alphakite.errors import UnavailableError, UsageError
 from alphakite.journal.checkpoint import load_base
 from alphakite.journal.reader import JournalReader, first_seq, journal_id, segments
+from alphakite.model import Batch
 from alphakite.recorder.deriver import Deriver
 from alphakite.store.compare import Comparison
 from alphakite.store.database import Database
@@ -125,11 +127,17 @@ async def _compare(
             deriver.apply(record)
             report.last_seq = record.seq
             if len(engine.rows) >= FLUSH_ROWS:
-                rows = engine.take()
-                await comparison.add(rows.equity, rows.indicators, rows.gaps, rows.values)
-    rows = engine.take()
-    await comparison.add(rows.equity, rows.indicators, rows.gaps, rows.values)
+                await comparison.add(_batch(engine.take(), report.last_seq))
+    await comparison.add(_batch(engine.take(), report.last_seq))
     for name, count, differences, examples in await comparison.differences(*span):
         report.tables.append(TableReport(name, count, differences))
         report.examples += examples
     return report
+
+
+def _batch(rows: Rows, seq: int) -> Batch:
+    """Derived rows as a sink would get them."""
+    return Batch(
+        "", 0, seq, 0, rows.equity, rows.indicators, rows.gaps, rows.events, rows.values, rows.options, rows.images,
+        rows.contracts, rows.following,
+    )  # fmt: skip

@@ -4,7 +4,7 @@ Start: data folder → journal → database → capture and drain side by side (
 Stop (SIGTERM, Ctrl-C, --until-close): capture ends and its end is journaled → drain commits what is there → last
 metrics → database → journal. It ends within `STOP_WITHIN_S`; what was not committed by then waits in the journal.
 A side task that dies stops the service: half alive is worse than down. A missing or dead sign-in is none of these: the
-service waits for a person. SIGHUP reads the settings again and takes over the tickers.
+service waits for a person. SIGHUP reads the settings again and takes over the tickers and what is said of options.
 """
 
 from __future__ import annotations
@@ -37,13 +37,15 @@ from alphakite.recorder.asking import Asking
 from alphakite.recorder.capture import Capture
 from alphakite.recorder.drain import Drain
 from alphakite.recorder.observing import Observing
+from alphakite.recorder.options import Chains
 from alphakite.recorder.upkeep import Upkeep
 from alphakite.store.database import Database
 from alphakite.store.postgres import PostgresSink
 
 STOP_WITHIN_S = 8.0
 STATUS_INTERVAL_S = 0.5
-TICKERS = "STREAM_TICKER"
+TAKEN_OVER = ("STREAM_TICKER", "OPTIONS", "OPTION_DTE", "OPTION_STRIKES", "OPTION_INCLUDE")
+"""Settings that SIGHUP changes in a running recorder."""
 ROOM_FIRST_S, ROOM_INTERVAL_S = 1.0, 10.0
 """How often old segments are looked at, and the journal's growth."""
 
@@ -94,7 +96,6 @@ class Service:
         self.status.journal_id, self.status.torn_bytes = str(journal.journal_id), journal.torn_bytes
         if journal.torn_bytes:
             self._log.warning("journal_tail_cut", bytes=journal.torn_bytes, kept_seq=journal.written_seq)
-        write_pid(data_dir / "run" / "recorder.pid")
         database = Database(settings)
         tokens = TokenFile(settings.schwab_token_file, lambda: clock.now_ns() / 1e9)
         rest = SchwabRest(
@@ -123,7 +124,13 @@ class Service:
         asking.silent_tickers = drain.silent_tickers
         capture.note_sign_in = self._note_sign_in
         drain.observe = observing.see
-        self._install_signals(capture)
+        chains = Chains(settings, clock, journal, rest, self.status, stopping)
+        chains.begun, capture.settled = capture.begun, chains.settled
+        chains.price_of, chains.cap, chains.tell = drain.price_of, capture.option_cap, capture.want_options
+        chains.on_step = step
+        capture.note_refusals, drain.progressed = chains.refused, chains.progressed
+        self._install_signals(capture, chains)
+        write_pid(data_dir / "run" / "recorder.pid")  # from here on it may be signalled
         self._log.info("started", pid=os.getpid(), data=str(data_dir), tickers=",".join(settings.tickers))
         side = {
             "sync": upkeep.run(),
@@ -131,6 +138,7 @@ class Service:
             "sign_in": rest.keep_fresh(self._note_sign_in),
             "history": asking.refill_history(),
             "indices": asking.poll_indices(),
+            "options": chains.run(),
             "observing": observing.run(),
             "metrics": drain.measure(),
             "stats": drain.keep_stats(),
@@ -248,14 +256,14 @@ class Service:
             status.journal_days_left = retention.days_left(self._clock.now_ns())
             await asyncio.sleep(ROOM_INTERVAL_S)
 
-    def _install_signals(self, capture: Capture) -> None:
+    def _install_signals(self, capture: Capture, chains: Chains) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self._read_again, capture)
+        loop.add_signal_handler(signal.SIGHUP, self._read_again, capture, chains)
 
-    def _read_again(self, capture: Capture) -> None:
-        """SIGHUP: the tickers of the settings as they are now. What else has changed waits for a restart."""
+    def _read_again(self, capture: Capture, chains: Chains) -> None:
+        """SIGHUP: tickers and options by the settings as they are now. What else has changed waits for a restart."""
         self._notifier.reloading()
         try:
             fresh = self._reload() if self._reload is not None else self._settings
@@ -263,11 +271,14 @@ class Service:
             self._log.error("settings_refused", error=str(error), next_step=error.next_step)
         else:
             before = {name: shown for name, shown, _origin in self._settings.items()}
-            others = [name for name, shown, _origin in fresh.items() if shown != before[name] and name != TICKERS]
+            others = [
+                name for name, shown, _origin in fresh.items() if shown != before[name] and name not in TAKEN_OVER
+            ]
             if others:
                 self._log.warning("restart_needed", settings=",".join(others))
             self._log.info("settings_read", tickers=",".join(fresh.tickers))
             capture.want(fresh.tickers)
+            chains.want(fresh)
         self._notifier.ready("recording")
 
 

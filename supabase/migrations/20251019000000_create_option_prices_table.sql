@@ -48,11 +48,18 @@ comment on column store.option_prices.rho is 'Per point of interest.';
 comment on column store.option_prices.option_symbol is 'Schwab''s 21-character symbol.';
 comment on column store.option_prices.flags is 'Bit set of quality flags.';
 
-create or replace view public.option_prices with (security_invoker = true) as
-    select ticker, timestamp, option_type, strike_price, expiration_date, bid, ask, last, bid_size, ask_size, volume,
-           day_volume, open_interest, implied_volatility, delta, gamma, theta, vega, rho, option_symbol,
-           case when flags <> 0 then store.flag_names(flags) end as flags
-    from store.option_prices;
+do $$
+begin
+    -- Not again over what a later migration made of it: a view's columns cannot be taken away.
+    if to_regclass('public.option_prices') is not null then
+        return;
+    end if;
+    create view public.option_prices with (security_invoker = true) as
+        select ticker, timestamp, option_type, strike_price, expiration_date, bid, ask, last, bid_size, ask_size, volume,
+               day_volume, open_interest, implied_volatility, delta, gamma, theta, vega, rho, option_symbol,
+               case when flags <> 0 then store.flag_names(flags) end as flags
+        from store.option_prices;
+end $$;
 comment on view public.option_prices is 'Option quotes and greeks by contract and second.';
 
 create or replace function store.schema_version() returns text

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
-from tests.faults.kill_session import SETTINGS, alphakite, output
+from tests.faults.kill_session import SETTINGS
+from tests.harness import Recording, output
 
 from alphakite.clock import FeedClock
 from alphakite.config import Settings, load
@@ -21,55 +22,24 @@ from alphakite.recorder.drain import Drain
 from alphakite.store.database import Database, connect
 from alphakite.store.postgres import PostgresSink
 
+END_US = int(datetime.fromisoformat("2026-11-20T16:06:00-05:00").timestamp()) * 1_000_000
 TABLES = ("equity_data", "indicators", "stream_gaps")
-LIFE_COMMITS = {1: 400, 500: 3, 10_000: 1}
+LIFE_COMMITS = {1: 400, 500: 2, 10_000: 1}
 """With checkpoints: after so many commits, by batch size, derivation is cut off and goes on from the newest one."""
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A data folder with forty minutes of two synthetic tickers, late start and four kills in it; its server runs."""
-    folder = tmp_path_factory.mktemp("recorded")
-    data = folder / "data"
-    output("sql", "select 1", "--data", str(data))  # the cluster is made before the tape runs
-    output("db", "start", "--data", str(data))
-    simulator = alphakite(
-        "simulate", "--symbol", "QQQ", "--symbol", "SPY", "--start", "15:25", "--end", "16:06", "--speed", "max",
-        "--on-disconnect", "run", "--session", "2026-11-20", "--env-file", str(folder / "env"), stdout=subprocess.PIPE,
-    )  # fmt: skip
-    assert simulator.stdout is not None
-    assert simulator.stdout.readline().startswith("READY")
-    try:
+    """A data folder with 24 minutes of two synthetic tickers, late start and four kills in it; its server runs."""
+    play = ("--symbol", "QQQ", "--symbol", "SPY", "--start", "15:42", "--end", "16:06", "--session", "2026-11-20",
+            "--speed", "max", "--on-disconnect", "run")  # fmt: skip
+    with Recording(tmp_path_factory.mktemp("recorded"), *play, env=SETTINGS) as recording:
         for kill in ("after_write:100", "before_commit:1", "after_write:120", "commit_sent:1"):
-            env = SETTINGS | {"ALPHAKITE_TEST_KILL": kill}
-            alphakite("run", "--env-file", str(folder / "env"), "--data", str(data), env=env).wait(60)
-        last = alphakite("run", "--env-file", str(folder / "env"), "--data", str(data), env=SETTINGS)
-        asyncio.run(_until_quiet(data))
-        last.terminate()
-        assert last.wait(30) == 0
-        yield data
-    finally:
-        simulator.kill()
-        simulator.wait()
-        simulator.stdout.close()
-        output("db", "stop", "--data", str(data))
-
-
-async def _until_quiet(data: Path) -> None:
-    """Until the end's heartbeat, 16:06 New York, is committed."""
-    settings = load(argparse.Namespace(data=str(data)), environ={})
-    database = Database(settings)
-    try:
-        async with asyncio.timeout(90):
-            while True:
-                connection = await database.connect()
-                at = await connection.fetchval("select max(committed_ts) from store.journals")
-                await connection.close()
-                if at is not None and (at.hour, at.minute) >= (21, 6):
-                    return
-                await asyncio.sleep(0.05)
-    finally:
-        await database.close()
+            recording.begin(env={"ALPHAKITE_TEST_KILL": kill}).wait(60)
+        recording.begin()
+        recording.until_played(END_US)
+        recording.end()
+        yield recording.data
 
 
 async def derive(recorded: Path, folder: Path, name: str, *, batch_size: int, checkpoints: bool) -> dict[str, str]:
@@ -78,7 +48,8 @@ async def derive(recorded: Path, folder: Path, name: str, *, batch_size: int, ch
     try:
         dsn = await home.dsn()
         connection = await connect(dsn)
-        await connection.execute(f'create database "{name}"')
+        for statement in ("alter system set fsync = off", "select pg_reload_conf()", f'create database "{name}"'):
+            await connection.execute(statement)
         await connection.close()
         url = (
             dsn.replace("/postgres?", f"/{name}?")

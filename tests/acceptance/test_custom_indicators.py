@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +16,7 @@ import numpy as np
 import pytest
 import talib
 from tests.acceptance import test_batches
-from tests.faults.kill_session import alphakite, output
+from tests.harness import alphakite, asked, output, until
 
 from alphakite.derive.indicators import search_in
 from alphakite.derive.indicators.found import load
@@ -29,7 +26,7 @@ from alphakite.journal.record import Kind
 
 PAGE = Path(__file__).parents[2] / "docs" / "guides" / "custom-indicators.md"
 START, LAST = (datetime(2026, 11, 20, *at, tzinfo=UTC) for at in ((15, 15), (15, 44, 59)))
-WITHIN_S = 90.0
+LAST_US = int(LAST.timestamp() + 1) * 1_000_000
 FAULTY = """
 from my_module import EMA21
 
@@ -91,19 +88,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory, env: dict[str, str]) -> Ite
 
 def until_the_end(folder: Path, recorder: subprocess.Popen[str]) -> None:
     """Until the last second is in the table."""
-    deadline = time.monotonic() + WITHIN_S
-    while time.monotonic() < deadline:
+
+    def committed() -> bool:
         assert recorder.poll() is None, (folder / "run.err").read_text()
-        (row,) = rows(folder, "select to_regclass('public.equity_data') is not null as there")
-        if row["there"] == "true":
-            (row,) = rows(folder, "select max(timestamp) as last from equity_data")
-            if row["last"] and datetime.fromisoformat(row["last"]) >= LAST:
-                return
-    raise AssertionError((folder / "run.err").read_text())
+        try:
+            status = json.loads((folder / "lab" / "run" / "status.json").read_text())
+        except (OSError, ValueError):
+            return False
+        return bool(status["now_us"] >= LAST_US and status["committed"] == status["appended"])
+
+    until(committed, what="the end of the tape")
+    (row,) = rows(folder, "select max(timestamp) as last from equity_data")
+    assert datetime.fromisoformat(row["last"]) == LAST
 
 
 def rows(folder: Path, query: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(output("sql", query, "--data", str(folder / "lab"), "--csv"))))
+    return asked(folder / "lab", query)
 
 
 def closes(folder: Path) -> np.ndarray:

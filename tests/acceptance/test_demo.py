@@ -9,14 +9,30 @@ import os
 import signal
 import subprocess
 import time
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.faults.kill_session import alphakite, output
+from tests.harness import alphakite, output
 
 ROWS_WITHIN_S = 10.0
 END_WITHIN_S = 10.0
 DEADLINE_S = 60.0
+
+
+ON = {"OPTIONS": "on"}
+
+
+def chain_of(demo: subprocess.Popen[str]) -> dict[str, Any]:
+    """The chain of the demo's next JSON line in which one is shown, with something at the money."""
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        chain = json.loads(line)["chain"]
+        assert chain["state"] in ("waiting for the chain", "shown")
+        if chain["at_the_money"] is not None and chain["at_the_money"]["iv_model"] is not None:
+            return dict(chain)
+    raise AssertionError("the demo ended without a chain")
 
 
 def newest(demo: subprocess.Popen[str]) -> dict[str, object]:
@@ -55,25 +71,35 @@ def rows(data: Path, query: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(output("sql", query, "--data", str(data), "--csv"))))
 
 
+def check_chain(chain: dict[str, Any]) -> None:
+    """The 0DTE chain around the money, with the vendor's IV and ours."""
+    assert (chain["ticker"], chain["contracts"] >= 100) == ("QQQ", True)
+    money = chain["at_the_money"]
+    assert Decimal(money["strike"]) > 0 and Decimal(money["straddle"]) > 0
+    assert 0.05 < money["implied_volatility"] < 1.5
+    assert 0.5 < money["iv_model"] / money["implied_volatility"] < 2
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder after two demos, the first one ended by Ctrl-C."""
     folder = tmp_path_factory.mktemp("demo") / "data folder"
     output("sql", "select 1", "--data", str(folder))  # a busy machine's initdb is not what is measured
     began = time.monotonic()
-    demo = alphakite("demo", "--data", str(folder), "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    demo = alphakite("demo", "--data", str(folder), "--json", env=ON, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     row = newest(demo)
     waited = time.monotonic() - began
     assert row["sma9"] is not None
     assert row["vwap"] is not None
     while newest(demo)["timestamp"] == row["timestamp"]:
         pass
+    check_chain(chain_of(demo))
     took = ended(demo)
     assert demo.returncode == 0
     assert took < END_WITHIN_S
     assert waited < ROWS_WITHIN_S
     assert left_running(folder) == []
-    again = alphakite("demo", "--data", str(folder), "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    again = alphakite("demo", "--data", str(folder), "--json", env=ON, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     first = str(row["timestamp"])
     while str(newest(again)["timestamp"]) <= first[:17] + "59":
         pass
@@ -97,7 +123,7 @@ def test_the_three_tables_fill_from_the_first_row(data: Path) -> None:
 
 def test_the_second_start_goes_on(data: Path) -> None:
     """One session, two connections, the time between is a gap, and nothing differs from the journal."""
-    gaps = rows(data, "select * from stream_gaps order by start_at")
+    gaps = rows(data, "select * from stream_gaps where ticker = 'QQQ' order by start_at")
     assert [gap["reason"] for gap in gaps] == ["late_start", "process_down", "process_down"]
     report = json.loads(output("rederive", "--check", "--json", "--data", str(data)))
     assert report["differences"] == 0
@@ -145,3 +171,12 @@ def test_secrets_do_not_show(data: Path) -> None:
         content = path.read_bytes()
         for value in (token["access_token"], token["refresh_token"], secret):
             assert value.encode() not in content, path
+
+
+def test_plain_mode_names_the_straddle(tmp_path: Path) -> None:
+    """A line of the chain among those of prices; without options it says so."""
+    for env, said in ((ON, ", at the money "), ({"OPTIONS": "off"}, "options: options are off")):
+        demo = alphakite("demo", "--data", str(tmp_path), env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert demo.stdout is not None
+        assert any(said in line for line in demo.stdout), said
+        assert ended(demo) < END_WITHIN_S

@@ -2,57 +2,38 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import subprocess
-import time
-from io import StringIO
 from pathlib import Path
 
 import pytest
-from tests.faults.kill_session import alphakite, output
+from tests.harness import Recording, asked, derived_again, truth, until
 
 TAPE = ("--symbol", "QQQ", "--symbol", "$SPX", "--session", "2026-11-20", "--start", "10:15", "--end", "10:45")
 DEADLINE_S = 60.0
+SETTINGS = {"INDEX_POLL_INTERVAL": "0.6", "BATCH_INTERVAL": "0.1"}
+ENOUGH = {"silent": 5, "streams": 300}
 
 
-@pytest.mark.parametrize("index", ["silent", "streams"])
+@pytest.mark.parametrize("index", ENOUGH)
 def test_spx(tmp_path: Path, index: str) -> None:
-    env_file, data = tmp_path / "env", tmp_path / "data"
-    output("sql", "select 1", "--data", str(data))
-    log = (tmp_path / "recorder.log").open("w")
-    simulator = alphakite(
-        "simulate", *TAPE, "--speed", "60", "--switch", f"index={index}", "--env-file", str(env_file),
-        stdout=subprocess.PIPE,
-    )  # fmt: skip
-    assert simulator.stdout is not None and simulator.stdout.readline().startswith("READY")
-    env = {"INDEX_POLL_INTERVAL": "0.6", "LOG_FORMAT": "json", "BATCH_INTERVAL": "0.1"}
-    recorder = alphakite("run", "--env-file", str(env_file), "--data", str(data), env=env, stderr=log)
-    try:
-        deadline, rows = time.monotonic() + DEADLINE_S, []
-        while len([row for row in rows if row["price"]]) < (5 if index == "silent" else 300):
-            assert time.monotonic() < deadline and recorder.poll() is None, rows
-            time.sleep(0.3)
-            query = "select * from equity_data where ticker = '$SPX' order by timestamp"
-            rows = list(csv.DictReader(StringIO(output("sql", query, "--csv", "--data", str(data)))))
-        recorder.terminate()
-        assert recorder.wait(30) == 0
-    finally:
-        for process in (recorder, simulator):
-            process.kill()
-            process.wait()
-        simulator.stdout.close()
-        log.close()
-    events = [json.loads(line)["event"] for line in (tmp_path / "recorder.log").read_text().splitlines()]
-    truth = csv.DictReader(StringIO(output("simulate", *TAPE, "--truth", "seconds")))
-    prices = {row["price"] for row in truth if row["ticker"] == "$SPX"}
-    assert {row["price"] for row in rows} <= prices
-    assert all(row["volume"] == "" for row in rows)
-    if index == "silent":
-        assert events.count("index_polled") == 1
-        assert all("polled" in row["flags"].split(",") for row in rows)
-    else:
-        assert "index_polled" not in events
-        assert not any("polled" in row["flags"] for row in rows)
-    assert json.loads(output("rederive", "--check", "--json", "--data", str(data)))["differences"] == 0
-    output("db", "stop", "--data", str(data))
+    with Recording(tmp_path, *TAPE, "--speed", "60", "--switch", f"index={index}", env=SETTINGS) as recording:
+        recorder = recording.begin()
+
+        def priced() -> list[dict[str, str]]:
+            assert recorder.poll() is None, recording.tail()
+            found = asked(recording.data, "select * from equity_data where ticker = '$SPX' order by timestamp")
+            return found if sum(bool(row["price"]) for row in found) >= ENOUGH[index] else []
+
+        recording.until(lambda status: status["rows_committed"] > 0, DEADLINE_S, "rows")
+        rows = until(priced, DEADLINE_S, "prices of the index")
+        recording.end()
+        events = recording.events()
+        prices = {row["price"] for row in truth(*TAPE) if row["ticker"] == "$SPX"}
+        assert {row["price"] for row in rows} <= prices
+        assert all(row["volume"] == "" for row in rows)
+        if index == "silent":
+            assert events.count("index_polled") == 1
+            assert all("polled" in row["flags"].split(",") for row in rows)
+        else:
+            assert "index_polled" not in events
+            assert not any("polled" in row["flags"] for row in rows)
+        assert derived_again(recording.data)["differences"] == 0

@@ -7,11 +7,9 @@ A sign-in is good for 25 hours, so that one ends on every day, mid-session or at
 from __future__ import annotations
 
 import base64
-import csv
 import json
 import os
 import re
-import socket
 import sqlite3
 import ssl
 import subprocess
@@ -20,14 +18,13 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from io import StringIO
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from tests.faults.kill_session import alphakite, output
+from tests.harness import Recording, alphakite, derived_again, free_port, output, table, truth, until
 
 SESSION, DAYS, LIFE_S = "2026-11-09", 6, 25 * 3600
 TAPE = ("--symbol", "ZZILL", "--session", SESSION, "--days", str(DAYS), "--seed", "7")
@@ -41,56 +38,26 @@ EXCHANGE = ZoneInfo("America/New_York")
 TEXT_TABLES = ("equity_data", "indicators", "stream_gaps", "quality_events", "streaming_metrics")
 
 
-class Week:
+class Week(Recording):
     """The simulator, the recorder, and a person with a browser."""
 
-    play = (*TAPE, "--speed", "max", "--on-disconnect", "run", "--switch", "token-expiry=closes",
+    tape = (*TAPE, "--speed", "max", "--on-disconnect", "run", "--switch", "token-expiry=closes",
             "--access-life", "3600", "--refresh-life", str(LIFE_S))  # fmt: skip
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.data, self.env_file = folder, folder / "data", folder / "env"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.callback = f"https://127.0.0.1:{free.getsockname()[1]}"
-        output("sql", "select 1", "--data", str(self.data))  # the cluster is made before the tape runs
-        self.simulator = alphakite(
-            "simulate", *self.play, "--callback", self.callback, "--env-file", str(self.env_file),
-            stdout=subprocess.PIPE,
-        )  # fmt: skip
-        assert self.simulator.stdout is not None
-        ready = json.loads(self.simulator.stdout.readline().removeprefix("READY "))
-        self.api_url = str(ready["api_url"])
+        self.callback = f"https://127.0.0.1:{free_port()}"
+        self.secrets: set[str] = set()
+        self.processes: set[str] = set()
+        self.waits: list[tuple[str, bool, float]] = []
+        super().__init__(folder, *self.tape, "--callback", self.callback, env={"METRICS_INTERVAL": "1"})
+        self.api_url = str(self.ready["api_url"])
         settings = dict(line.split("=", 1) for line in self.env_file.read_text().splitlines())
         self.key, self.secret = settings["SCHWAB_APP_KEY"], settings["SCHWAB_APP_SECRET"]
+        self.secrets |= {self.secret, base64.b64encode(f"{self.key}:{self.secret}".encode()).decode()}
         with self.env_file.open("a") as file:
-            file.write(f"SCHWAB_CALLBACK_URL={self.callback}\nLOG_FORMAT=json\nMETRICS_INTERVAL=1\n")
+            file.write(f"SCHWAB_CALLBACK_URL={self.callback}\n")
         self.token_file = Path(settings["SCHWAB_TOKEN_FILE"])
-        self.log = (folder / "recorder.log").open("w+")
-        self.recorder = alphakite("run", *self.where(), stderr=self.log, stdout=self.log)
-        self.secrets: set[str] = {self.secret, base64.b64encode(f"{self.key}:{self.secret}".encode()).decode()}
-        self.lines: set[str] = set()
-        self.waits: list[tuple[str, bool, float]] = []
-
-    def where(self) -> list[str]:
-        return ["--env-file", str(self.env_file), "--data", str(self.data)]
-
-    def status(self) -> dict[str, object]:
-        try:
-            return dict(json.loads((self.data / "run" / "status.json").read_text()))
-        except (OSError, ValueError):
-            return {}
-
-    def until(self, holds: Callable[[dict[str, object]], bool], within_s: float, what: str) -> dict[str, object]:
-        """Wait, and look at what the world can see meanwhile."""
-        deadline = time.monotonic() + within_s
-        while time.monotonic() < deadline:
-            status = self.status()
-            if status and holds(status):
-                return status
-            assert self.recorder.poll() is None, "the recorder ended"
-            self.look()
-            time.sleep(0.02)
-        raise AssertionError(f"not within {within_s} s: {what}; {self.status()}")
+        self.begin()
 
     def look(self) -> None:
         """Note every token there is, and every command line."""
@@ -101,7 +68,7 @@ class Week:
             pass
         for process in Path("/proc").glob("[0-9]*/cmdline"):
             try:
-                self.lines.add(process.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+                self.processes.add(process.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
             except OSError:
                 continue
 
@@ -139,7 +106,7 @@ class Week:
     def sign_in(self, way: str) -> None:
         """One of WAYS."""
         if way in (LISTENER, PASTE):
-            arguments = ["auth", "--no-browser", *self.where(), *(["--no-listen"] if way == PASTE else [])]
+            arguments = ["auth", "--no-browser", *self.where, *(["--no-listen"] if way == PASTE else [])]
             process = alphakite(
                 *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             )  # fmt: skip
@@ -152,15 +119,13 @@ class Week:
                 trusting = ssl.create_default_context()
                 trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
                 threading.Thread(target=_visit, args=(location, trusting), daemon=True).start()
-                deadline = time.monotonic() + 60
-                while process.poll() is None and time.monotonic() < deadline:
-                    time.sleep(0.02)
+                until(lambda: process.poll() is not None, 60, "the listener's end")
                 out, err = process.communicate(timeout=5)
             assert process.returncode == 0, err
             assert self.found_in(out + err) == set()
             return
         token = self.login_elsewhere()
-        now = int(self.status()["now_us"]) // 1_000_000  # type: ignore[call-overload]
+        now = int(self.status()["now_us"]) // 1_000_000
         file = self.folder / f"{way.replace(' ', '-')}.store"
         if way == SCHWAB_PY:
             file.write_text(json.dumps({"creation_timestamp": now, "token": token | {"expires_at": now + 1800}}))
@@ -182,7 +147,7 @@ class Week:
             issued = datetime.fromtimestamp(now, UTC).replace(tzinfo=None).isoformat()
             stamps = {"access_token_issued": issued, "refresh_token_issued": issued}
             file.write_text(json.dumps(stamps | {"token_dictionary": token}))
-        output("auth", "import", str(file), *self.where())
+        output("auth", "import", str(file), *self.where)
         file.unlink()
 
     def found_in(self, text: str) -> set[str]:
@@ -192,45 +157,31 @@ class Week:
         """Wait for each end of a sign-in, renew it by the next way, see rows again; then the week's end."""
         for way in WAYS:
             self.until(lambda status: status["state"] == "auth_required", DEADLINE_S, f"a dead sign-in, for {way}")
-            shown = alphakite("status", *self.where(), "--json", stdout=subprocess.PIPE).communicate(timeout=60)[0]
+            shown = alphakite("status", *self.where, "--json", stdout=subprocess.PIPE).communicate(timeout=60)[0]
             assert json.loads(shown)["state"] == "auth_required"
-            stands = alphakite("auth", "status", *self.where(), "--json", stdout=subprocess.PIPE)
+            stands = alphakite("auth", "status", *self.where, "--json", stdout=subprocess.PIPE)
             assert json.loads(stands.communicate(timeout=60)[0])["login_needed"] and stands.returncode == 1
             still = self.until(lambda status: status["committed"] == status["appended"], DEADLINE_S, "all committed")
-            rows = int(still["rows_committed"])  # type: ignore[call-overload]
-            weekend = datetime.fromtimestamp(int(still["now_us"]) / 1e6, EXCHANGE).weekday() >= 5  # type: ignore[call-overload]
-            conn = int(self.status()["conn"])  # type: ignore[call-overload]
+            rows = int(still["rows_committed"])
+            weekend = datetime.fromtimestamp(int(still["now_us"]) / 1e6, EXCHANGE).weekday() >= 5
+            conn = int(self.status()["conn"])
             self.sign_in(way)
             signed = time.monotonic()
             self.until(
-                lambda status, rows=rows, conn=conn, weekend=weekend: (  # type: ignore[misc]
+                lambda status, rows=rows, conn=conn, weekend=weekend: (
                     int(status["conn"]) > conn if weekend else int(status["rows_committed"]) > rows
                 ),
                 60, f"rows after {way}",
             )  # fmt: skip
             self.waits.append((way, weekend, time.monotonic() - signed))
-        end_us = int(datetime(2026, 11, 17, 1, 0, tzinfo=UTC).timestamp()) * 1_000_000
-        self.until(
-            lambda status: int(status["now_us"]) >= end_us and status["committed"] == status["appended"],  # type: ignore[call-overload]
-            DEADLINE_S, "the end",
-        )  # fmt: skip
-        self.recorder.terminate()
-        assert self.recorder.wait(30) == 0
-
-    def close(self) -> None:
-        for process in (self.recorder, self.simulator):
-            process.kill()
-            process.wait()
-        assert self.simulator.stdout is not None
-        self.simulator.stdout.close()
-        self.log.close()
-        output("db", "stop", "--data", str(self.data))
+        self.until_played(int(datetime(2026, 11, 17, 1, 0, tzinfo=UTC).timestamp()) * 1_000_000)
+        self.end()
 
 
 class Afternoon(Week):
     """A quarter of an hour in, no token can be had any more; the socket does not mind."""
 
-    play = ("--session", "2026-11-20", "--start", "14:00", "--end", "16:00", "--speed", "60",
+    tape = ("--session", "2026-11-20", "--start", "14:00", "--end", "16:00", "--speed", "60",
             "--access-life", "600", "--refresh-life", "900")  # fmt: skip
 
 
@@ -245,20 +196,9 @@ def _visit(location: str, trusting: ssl.SSLContext) -> None:
 
 @pytest.fixture(scope="module")
 def week(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Week]:
-    lived = Week(tmp_path_factory.mktemp("week"))
-    try:
+    with Week(tmp_path_factory.mktemp("week")) as lived:
         lived.live_through()
         yield lived
-    except BaseException:
-        lived.log.flush()
-        print((lived.folder / "recorder.log").read_text()[-4000:])
-        raise
-    finally:
-        lived.close()
-
-
-def table(week: Week, name: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(StringIO(output("export", name, "--data", str(week.data)))))
 
 
 def test_rows_flow_again_within_ten_seconds_of_each_sign_in(week: Week) -> None:
@@ -271,15 +211,14 @@ def test_rows_flow_again_within_ten_seconds_of_each_sign_in(week: Week) -> None:
 
 def test_every_hole_is_a_gap_with_its_reason(week: Week) -> None:
     """Outside the gaps every row of the simulator's truth is there, and equal; the dead sign-ins are named."""
-    gaps = table(week, "stream_gaps")
+    gaps = table(week.data, "stream_gaps")
     assert all(gap["end_at"] for gap in gaps)
     reasons = [gap["reason"] for gap in gaps]
     assert set(reasons) == {"auth_required", "socket_down"}
     assert reasons.count("auth_required") == sum(not weekend for _, weekend, _ in week.waits)
     spans = [(instant(gap["start_at"]), instant(gap["end_at"])) for gap in gaps]
-    found = {instant(row["timestamp"]): row for row in table(week, "equity_data")}
-    truth = csv.DictReader(StringIO(output("simulate", *TAPE, "--truth", "seconds")))
-    expected = {instant(row["timestamp"]): row for row in truth}
+    found = {instant(row["timestamp"]): row for row in table(week.data, "equity_data")}
+    expected = {instant(row["timestamp"]): row for row in truth(*TAPE)}
     outside = {at for at in expected if not any(start < at + 1_000_000 and at < end for start, end in spans)}
     assert len(outside) > 10_000
     assert outside <= found.keys()
@@ -290,26 +229,24 @@ def test_every_hole_is_a_gap_with_its_reason(week: Week) -> None:
 
 
 def test_the_token_was_refreshed_all_the_time(week: Week) -> None:
-    lines = [json.loads(line) for line in (week.folder / "recorder.log").read_text().splitlines()]
-    events = [line["event"] for line in lines]
-    assert events.count("auth_required") >= len(WAYS)
+    assert week.events().count("auth_required") >= len(WAYS)
     assert sum("I0." in secret for secret in week.secrets) > 20
 
 
 def test_derived_again_it_is_the_same(week: Week) -> None:
-    answer = json.loads(output("rederive", "--check", "--json", "--data", str(week.data)))
+    answer = derived_again(week.data)
     assert answer["differences"] == 0 and answer["rows"] > 20_000
 
 
 def test_metrics_said_so(week: Week) -> None:
-    states = {row["service_status"] for row in table(week, "streaming_metrics")}
+    states = {row["service_status"] for row in table(week.data, "streaming_metrics")}
     assert {"streaming", "auth_required"} <= states
 
 
 def test_no_secret_anywhere(week: Week) -> None:
     """Not in the log, the journal, the status, PostgreSQL's own files, a table, or a process list."""
     assert len(week.secrets) > 50
-    assert week.found_in("\n".join(week.lines)) == set()
+    assert week.found_in("\n".join(week.processes)) == set()
     needles = [secret.encode() for secret in week.secrets]
     looked = 0
     for path in [week.folder / "recorder.log", *week.data.rglob("*")]:
@@ -326,28 +263,27 @@ def test_a_connection_outlives_its_sign_in_and_says_so(tmp_path: Path) -> None:
     """Recorded on, and said everywhere; a new login is taken over without a reconnect."""
     lived = Afternoon(tmp_path)
     try:
-        status = lived.until(lambda status: status["sign_in"]["state"] == "auth_required", 60, "a dead sign-in")  # type: ignore[index]
-        rows = int(status["rows_committed"])  # type: ignore[call-overload]
-        lived.until(lambda status: int(status["rows_committed"]) > rows + 100, 60, "rows all the same")  # type: ignore[call-overload]
+        status = lived.until(lambda status: status["sign_in"]["state"] == "auth_required", 60, "a dead sign-in")
+        rows = int(status["rows_committed"])
+        lived.until(lambda status: int(status["rows_committed"]) > rows + 100, 60, "rows all the same")
         status = lived.status()
         assert (status["state"], status["conn"]) == ("streaming", 1)
-        health = alphakite("health", "--live", *lived.where(), "--json", stdout=subprocess.PIPE)
+        health = alphakite("health", "--live", *lived.where, "--json", stdout=subprocess.PIPE)
         found = json.loads(health.communicate(timeout=60)[0])
         assert health.returncode == 0 and (found["live"], found["ready"], found["state"]) == (
             True,
             True,
             "auth_required",
         )
-        shown = " ".join(output("status", *lived.where()).split())
+        shown = " ".join(output("status", *lived.where).split())
         assert "auth_required" in shown and "alphakite auth" in shown
         lived.sign_in(PASTE)
-        lived.until(lambda status: status["sign_in"]["state"] == "ok", WITHIN_S, "the new sign-in taken over")  # type: ignore[index]
-        lived.recorder.terminate()
-        assert lived.recorder.wait(30) == 0
-        assert [gap["reason"] for gap in table(lived, "stream_gaps")] == ["late_start", "process_down"]
-        states = [row["service_status"] for row in table(lived, "streaming_metrics")]
+        lived.until(lambda status: status["sign_in"]["state"] == "ok", WITHIN_S, "the new sign-in taken over")
+        lived.end()
+        assert [gap["reason"] for gap in table(lived.data, "stream_gaps")] == ["late_start", "process_down"]
+        states = [row["service_status"] for row in table(lived.data, "streaming_metrics")]
         assert {"streaming", "auth_required"} <= set(states)
-        events = [json.loads(line)["event"] for line in (tmp_path / "recorder.log").read_text().splitlines()]
+        events = lived.events()
         assert "sign_in_required" in events and "signed_in_again" in events and events.count("connected") == 1
     finally:
         lived.close()

@@ -185,7 +185,8 @@ async def test_custom_values_are_compared(sink: PostgresSink, reader: Any) -> No
         unchanged = [row for row in derived.values if row.timestamp_us > START_US + 2_000_000]
         if changed:
             unchanged[0] = IndicatorValueRow("QQQ", unchanged[0].timestamp_us, EMA, 7, 256)
-        await comparison.add(derived.equity, derived.indicators, [], unchanged)
+        derived.values = unchanged
+        await comparison.add(derived)
         found = {name: (rows, count) for name, rows, count, _ in await comparison.differences(None, None)}
         assert found["indicator_values"] == (12, differences)
         assert found["equity_data"] == (6, 0)

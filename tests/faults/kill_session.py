@@ -1,6 +1,7 @@
-"""The real session with kills: the recorder and PostgreSQL die again and again, and the judges say what remains.
+"""A session with kills: the recorder and PostgreSQL die again and again, and the judges say what remains.
 
-Plays SPY 2013-10-08 in lock-step. Kills are planned over the session by a seed: at least three in five by the
+A `Play` says what the simulator plays, with which settings it is recorded and at which steps the recorder may die; SPY
+2013-10-08 is one. The tape is in lock-step. Kills are planned over the session by a seed: at least three in five by the
 recorder's own hook at a named step, the rest from outside; after some the journal is first cut to its last fsynced
 length, as a power cut would. Run as a script it prints every moment: `python -m tests.faults.kill_session --help`.
 """
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import os
 import random
 import shutil
@@ -21,13 +21,15 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-CHECKOUT = Path(__file__).parents[2]
+from tests.harness import CHECKOUT, Recording, alphakite, derived_again, output
+
+__all__ = ["SETTINGS", "Outcome", "Play", "Session", "alphakite", "disturbed", "output", "played", "spy", "undisturbed"]
 JUDGES = CHECKOUT / "tests" / "judges"
 TRADES, QUOTES = "lean_SPY_20131008_trade_tick.csv.gz", "lean_SPY_20131008_quote_1s.csv.gz"
-SESSION_BYTES = 9_100_000
-"""The journal of the whole session; each kill takes a random share of what is left, for a named step may come late."""
 HEADER_BYTES = 36
-STEPS = (
+Steps = tuple[tuple[str, int], ...]
+"""Named steps, and about how many journal bytes pass between two of each."""
+STEPS: Steps = (
     ("before_write", 210),
     ("after_write", 210),
     ("before_fsync", 60_000),
@@ -41,7 +43,8 @@ STEPS = (
     ("before_checkpoint", 150_000),
     ("after_checkpoint", 150_000),
 )
-"""Named steps, and about how many journal bytes pass between two of each."""
+OPTION_STEPS = ("following_kept", "options_configured", "options_told")
+"""Of a move of the option window: the plan is journaled, the wanted contracts are, Schwab holds them."""
 SETTINGS = {
     "JOURNAL_SEGMENT_MB": "0.05",
     "CHECKPOINT_INTERVAL": "0.1",
@@ -51,6 +54,35 @@ SETTINGS = {
     "METRICS_INTERVAL": "1",
 }
 LIFE_WITHIN_S = 120.0
+TABLES = ("equity_data", "indicators")
+
+
+@dataclass(frozen=True)
+class Play:
+    """What is played, recorded and killed.
+
+    Args:
+        tape: the simulator's arguments: tapes, symbols, days, hours. Speed, seed and mode are the session's.
+        journal_bytes: of the whole play; each kill takes a random share of what is left, for a named step may come
+            late.
+        settings: the recorder's. `{"OPTIONS": "on"}` in them records options.
+        steps: where the recorder may die.
+        end_us: tape time at which the play is over, in µs since 1970. None: `run --until-close` knows, by itself.
+        tables: what is exported for the judges, beside gaps and journal.
+    """
+
+    tape: tuple[str, ...]
+    journal_bytes: int
+    settings: dict[str, str] = field(default_factory=lambda: dict(SETTINGS))
+    steps: Steps = STEPS
+    end_us: int | None = None
+    tables: tuple[str, ...] = TABLES
+
+
+def spy(shared_data: Path) -> Play:
+    """The real session of SPY, equities alone."""
+    tape = ("--tape", f"trades={shared_data / TRADES}", "--tape", f"quotes={shared_data / QUOTES}")
+    return Play(tape, journal_bytes=9_100_000)
 
 
 @dataclass
@@ -63,43 +95,21 @@ class Outcome:
     hook_kills: int = 0
     database_kills: int = 0
     power_cuts: int = 0
+    steps: list[str] = field(default_factory=list)
+    """Where the hook killed."""
     wall_s: float = 0.0
 
 
-def alphakite(*arguments: str, env: dict[str, str] | None = None, **options: object) -> subprocess.Popen[str]:
-    """Start a command of the product in a process of its own."""
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT / "src"), "HOME": os.environ.get("HOME", "/")}
-    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-        [sys.executable, "-m", "alphakite", *arguments], env=environment | (env or {}), text=True, **options
-    )
-
-
-def output(*arguments: str, env: dict[str, str] | None = None) -> str:
-    """Run a command of the product to its end; its standard output."""
-    process = alphakite(*arguments, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = process.communicate(timeout=300)
-    if process.returncode:
-        raise AssertionError(f"alphakite {' '.join(arguments)}: exit {process.returncode}\n{out}{err}")
-    return out
-
-
-class Session:
+class Session(Recording):
     """One simulator, one data folder, as many lives of the recorder as it takes."""
 
-    def __init__(self, folder: Path, shared_data: Path, mode: str, seed: int) -> None:
-        self.folder = folder
-        self.data = folder / "data"
+    def __init__(self, folder: Path, play: Play, mode: str, seed: int) -> None:
+        self._play = play
         self.random = random.Random(seed)
         self.outcome = Outcome(folder)
         self._started = time.monotonic()
-        self.log = (folder / "recorder.log").open("a")
-        arguments = ["--tape", f"trades={shared_data / TRADES}", "--tape", f"quotes={shared_data / QUOTES}"]
-        arguments += ["--speed", "max", "--on-disconnect", mode, "--seed", str(seed)]
-        arguments += ["--send-log", str(folder / "send.jsonl"), "--env-file", str(folder / "env")]
-        self.simulator = alphakite("simulate", *arguments, stdout=subprocess.PIPE)
-        assert self.simulator.stdout is not None
-        if not self.simulator.stdout.readline().startswith("READY"):
-            raise AssertionError("the simulator did not start")
+        how = ("--speed", "max", "--on-disconnect", mode, "--seed", str(seed), "--send-log", str(folder / "send.jsonl"))
+        super().__init__(folder, *play.tape, *how, env=play.settings, serve=False)
 
     def play(self, kills: int, database_kills: int, power_cuts: int) -> Outcome:
         """Kill as planned, then let the last life come to the session's end."""
@@ -109,7 +119,7 @@ class Session:
         together = set(self.random.sample(range(kills), min(kills, database_kills // 3)))
         recorder: subprocess.Popen[str] | None = None
         for left, kind in zip(range(len(kinds), 0, -1), kinds, strict=True):
-            stride = int((SESSION_BYTES - self._bytes()) / (left + 1) * self.random.uniform(0.1, 1.4))
+            stride = int((self._play.journal_bytes - self._bytes()) / (left + 1) * self.random.uniform(0.1, 1.4))
             mark = self._bytes() + stride
             if kind == "database":
                 if recorder is None:
@@ -125,14 +135,15 @@ class Session:
                 self._await(recorder, mark)
                 if recorder.poll() is None:
                     recorder.kill()
-            code = recorder.wait(LIFE_WITHIN_S)
+            code = self._ended(recorder)
             if code == 0:
                 self._say("the session was over before the kill")
                 break
             if code != -signal.SIGKILL:
-                raise AssertionError(f"the recorder ended with {code}: {self._tail()}")
+                raise AssertionError(f"the recorder ended with {code}: {self.tail()}")
             self.outcome.kills += 1
             self.outcome.hook_kills += bool(hook)
+            self.outcome.steps += [step.partition(":")[0] for step in hook.values()]
             self._say(f"kill {self.outcome.kills}: {next(iter(hook.values()), 'from outside')}")
             if number in together:
                 self._kill_database()
@@ -140,27 +151,32 @@ class Session:
                 self._cut_power()
             recorder = None
         recorder = recorder or self._live({})
-        if (code := recorder.wait(LIFE_WITHIN_S)) != 0:
-            raise AssertionError(f"the last life ended with {code}: {self._tail()}")
+        if (code := self._ended(recorder)) != 0:
+            raise AssertionError(f"the last life ended with {code}: {self.tail()}")
         self.outcome.wall_s = time.monotonic() - self._started
         return self.outcome
 
-    def close(self) -> None:
-        """End what was started."""
-        self.simulator.kill()
-        self.simulator.wait()
-        if self.simulator.stdout is not None:
-            self.simulator.stdout.close()
-        self.log.close()
-        alphakite("db", "stop", "--data", str(self.data), stdout=subprocess.DEVNULL).wait(60)
-
     def _live(self, hook: dict[str, str]) -> subprocess.Popen[str]:
-        env = SETTINGS | hook | {"ALPHAKITE_TEST_DURABLE": str(self.folder / "durable")}
-        arguments = ["run", "--env-file", str(self.folder / "env"), "--data", str(self.data), "--until-close"]
-        return alphakite(*arguments, env=env, stderr=self.log)
+        until_close = ("--until-close",) if self._play.end_us is None else ()
+        return self.begin(*until_close, env=hook | {"ALPHAKITE_TEST_DURABLE": str(self.folder / "durable")})
+
+    def _ended(self, recorder: subprocess.Popen[str]) -> int:
+        """How this life ended; one that has come to the play's end is stopped in order, and ends with 0."""
+        end_us, deadline = self._play.end_us, time.monotonic() + LIFE_WITHIN_S
+        if end_us is None:
+            return recorder.wait(LIFE_WITHIN_S)
+        while recorder.poll() is None:
+            status = self.status()
+            over = status.get("pid") == recorder.pid and status["now_us"] >= end_us
+            if over and status["committed"] == status["appended"]:
+                recorder.terminate()
+                return recorder.wait(LIFE_WITHIN_S)
+            assert time.monotonic() < deadline, f"a life without end: {status}; {self.tail()}"
+            time.sleep(0.02)
+        return recorder.returncode
 
     def _hook(self, stride: int) -> dict[str, str]:
-        step, every = self.random.choice(STEPS)
+        step, every = self.random.choice(self._play.steps)
         count = max(1, stride // every)
         return {"ALPHAKITE_TEST_KILL": f"{step}:{count}"}
 
@@ -175,7 +191,7 @@ class Session:
         deadline = time.monotonic() + LIFE_WITHIN_S
         while self._bytes() < mark and recorder.poll() is None:
             if time.monotonic() > deadline:
-                raise AssertionError(f"no progress to {mark} bytes: {self._tail()}")
+                raise AssertionError(f"no progress to {mark} bytes: {self.tail()}")
             time.sleep(0.002)
 
     def _kill_database(self) -> None:
@@ -214,19 +230,37 @@ class Session:
         self.outcome.moments.append(moment)
         print(moment, flush=True)
 
-    def _tail(self) -> str:
-        self.log.flush()
-        return "\n".join((self.folder / "recorder.log").read_text().splitlines()[-8:])
 
-
-def export(folder: Path) -> None:
+def export(folder: Path, tables: tuple[str, ...]) -> None:
     """The tables and the journal, as files for the judges."""
     data = str(folder / "data")
-    for table in ("equity_data", "indicators"):
-        output("export", table, "--data", data, "--csv", "--out", str(folder / f"{table}.csv"))
+    output("db", "start", "--data", data)
+    for name in tables:
+        output("export", name, "--data", data, "--csv", "--out", str(folder / f"{name}.csv"))
     gaps = output("gaps", "list", "--data", data, "--csv")
     (folder / "gaps.csv").write_text(gaps)
     output("journal", "export", "--data", data, "--out", str(folder / "journal.jsonl"))
+
+
+def played(
+    folder: Path, play: Play, mode: str, seed: int, kills: int = 0, database_kills: int = 0, power_cuts: int = 0
+) -> Outcome:
+    """A play with so many kills, exported; derived again, it is the same."""
+    print(f"mode {mode}, seed {seed}")
+    with Session(folder, play, mode, seed) as session:
+        outcome = session.play(kills, database_kills, power_cuts)
+        export(folder, play.tables)
+        report = derived_again(session.data)
+    assert report["differences"] == 0, report
+    with (folder / "gaps.csv").open() as file:
+        gaps = sum(1 for _row in csv.DictReader(file))
+    print(
+        f"{outcome.kills} kills of the recorder ({outcome.hook_kills} at a named step,"
+        f" {outcome.power_cuts} power cuts),"
+        f" {outcome.database_kills} of PostgreSQL, {gaps} gaps, {report['rows']} rows derived again with"
+        f" {report['differences']} differences, {outcome.wall_s:.0f} s"
+    )
+    return outcome
 
 
 def judge(script: str, *arguments: str) -> str:
@@ -240,13 +274,8 @@ def judge(script: str, *arguments: str) -> str:
 
 
 def undisturbed(folder: Path, shared_data: Path) -> Outcome:
-    """The session without a kill, exported, and equal to the independent script."""
-    session = Session(folder, shared_data, "hold", 1)
-    try:
-        outcome = session.play(0, 0, 0)
-        export(folder)
-    finally:
-        session.close()
+    """SPY's session without a kill, exported, and equal to the independent script."""
+    outcome = played(folder, spy(shared_data), "hold", 1)
     said = judge(
         "spy_session.py", str(shared_data / TRADES), str(folder / "equity_data.csv"), str(folder / "indicators.csv"),
         "--quotes", str(shared_data / QUOTES),
@@ -258,16 +287,8 @@ def undisturbed(folder: Path, shared_data: Path) -> Outcome:
 def disturbed(
     folder: Path, calm: Path, shared_data: Path, mode: str, seed: int, kills: int, database_kills: int, power_cuts: int
 ) -> Outcome:
-    """The session with kills, judged. Raises AssertionError when anything is lost, doubled or made up."""
-    print(f"mode {mode}, seed {seed}")
-    session = Session(folder, shared_data, mode, seed)
-    try:
-        outcome = session.play(kills, database_kills, power_cuts)
-        export(folder)
-        report = json.loads(output("rederive", "--check", "--json", "--data", str(session.data)))
-    finally:
-        session.close()
-    assert report["differences"] == 0, report
+    """SPY's session with kills, judged. Raises AssertionError when anything is lost, doubled or made up."""
+    outcome = played(folder, spy(shared_data), mode, seed, kills, database_kills, power_cuts)
     said = judge(
         "kill_run.py",
         *("--send-log", str(folder / "send.jsonl"), "--journal", str(folder / "journal.jsonl")),
@@ -280,12 +301,6 @@ def disturbed(
     print(said)
     with (folder / "gaps.csv").open() as file:
         gaps = sum(1 for _row in csv.DictReader(file))
-    print(
-        f"{outcome.kills} kills of the recorder ({outcome.hook_kills} at a named step,"
-        f" {outcome.power_cuts} power cuts),"
-        f" {outcome.database_kills} of PostgreSQL, {gaps} gaps, {report['rows']} rows derived again with"
-        f" {report['differences']} differences, {outcome.wall_s:.0f} s"
-    )
     assert gaps <= outcome.kills, "a kill of PostgreSQL alone may leave no gap"
     return outcome
 

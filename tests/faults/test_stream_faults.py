@@ -2,163 +2,162 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import subprocess
 import time
-from collections.abc import Iterator
 from datetime import datetime
-from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.faults.kill_session import alphakite, output
+from tests import harness
+from tests.harness import Recording, derived_again, output, table
 
 TAPE = ("--session", "2026-11-20", "--start", "10:15", "--end", "10:19", "--seed", "3")
 END_US = int(datetime.fromisoformat("2026-11-20T10:19:00-05:00").timestamp()) * 1_000_000
-SETTINGS = {"SILENCE_TIMEOUT": "1", "LOG_FORMAT": "json", "METRICS_INTERVAL": "1", "BATCH_INTERVAL": "0.1"}
-DEADLINE_S = 60.0
+SETTINGS = {"METRICS_INTERVAL": "1", "BATCH_INTERVAL": "0.1"}
+AT = "10:16:30"
 ENDS = {
-    "drop@10:16:30": "socket_down",
-    "close=1011@10:16:30": "socket_down",
-    "close-silent@10:16:30": "socket_down",
-    "half-open@10:16:30": "silence",
-    "stop=slow@10:16:30": "stopped",
-    "stop=empty@10:16:30": "stopped",
+    "drop": "socket_down",
+    "close=1011": "socket_down",
+    "close-silent": "socket_down",
+    "half-open": "silence",
+    "stop=slow": "stopped",
+    "stop=empty": "stopped",
 }
 """Fault → the reason of the gap after it."""
-BORNE = ("duplicate@10:16:30", "drip@10:16:30", "huge=3@10:16:30", "code=22", "code=11",
-         *(f"garbage={kind}@10:16:30" for kind in ("json", "utf8", "service", "field", "nan", "nul")))  # fmt: skip
+BORNE = ("duplicate", "drip", "huge=3", "code=22",
+         *(f"garbage={kind}" for kind in ("json", "utf8", "service", "field", "nan", "nul")))  # fmt: skip
 """Faults that cost nothing."""
-LONGER = (*(f"garbage={kind}@10:16:30" for kind in ("utf8", "field", "nan")), "huge=3@10:16:30")
+LONGER = (*(f"garbage={kind}" for kind in ("utf8", "field", "nan")), "huge=3")
 """Only in `make faults`."""
-NULLS = ("garbage=nan@10:16:30", "garbage=nul@10:16:30")
-REJECTED = ("garbage=json@10:16:30", "garbage=service@10:16:30", "garbage=field@10:16:30")
+NULLS = ("garbage=nan", "garbage=nul")
+REJECTED = ("garbage=json", "garbage=service", "garbage=field")
+SERVICE_AWAY_S = 60
+"""Of real time: a service that answered 11 is asked again after it."""
+
+Rows = dict[str, tuple[str, str]]
 
 
-class Life:
-    """One recorder against one simulator with one fault."""
-
-    def __init__(self, folder: Path, data: Path, fault: str) -> None:
-        self.data, self.log = data, (folder / "recorder.log").open("w+")
-        where = ("--env-file", str(folder / "env"), "--data", str(data))
-        self.simulator = alphakite(
-            "simulate", *TAPE, "--speed", "max", "--on-disconnect", "hold", "--fault", fault,
-            "--env-file", str(folder / "env"), stdout=subprocess.PIPE,
-        )  # fmt: skip
-        assert self.simulator.stdout is not None
-        assert self.simulator.stdout.readline().startswith("READY")
-        self.recorder = alphakite("run", *where, env=SETTINGS, stdout=self.log, stderr=self.log)
-
-    def until(self, word: str, value: object) -> dict[str, Any]:
-        """Wait until the status says so."""
-        deadline = time.monotonic() + DEADLINE_S
-        status: dict[str, Any] = {}
-        while time.monotonic() < deadline:
-            try:
-                status = json.loads((self.data / "run" / "status.json").read_text())
-            except (OSError, ValueError):
-                status = {}
-            found = status.get(word)
-            if found == value or (isinstance(value, int) and isinstance(found, int) and found >= value):
-                return status
-            assert self.recorder.poll() is None, self.lines()
-            time.sleep(0.02)
-        raise AssertionError(f"{word} is not {value}: {status}")
-
-    def lines(self) -> list[dict[str, Any]]:
-        self.log.flush()
-        return [json.loads(line) for line in Path(self.log.name).read_text().splitlines()]
-
-    def end(self) -> None:
-        self.recorder.terminate()
-        assert self.recorder.wait(30) == 0
-
-    def close(self) -> None:
-        for process in (self.recorder, self.simulator):
-            process.kill()
-            process.wait()
-        assert self.simulator.stdout is not None
-        self.simulator.stdout.close()
-        self.log.close()
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Iterator[Path]:
-    output("sql", "select 1", "--data", str(tmp_path / "data"))
-    yield tmp_path / "data"
-    output("db", "stop", "--data", str(tmp_path / "data"))
+def facing(folder: Path, *faults: str, speed: str = "max", silence_s: int = 1) -> Recording:
+    """A recorder against a simulator with these faults."""
+    play = ["--speed", speed, "--on-disconnect", "hold" if speed == "max" else "run"]
+    for fault in faults:
+        play += ["--fault", fault if "@" in fault or fault.startswith("code") else f"{fault}@{AT}"]
+    recording = Recording(folder, *TAPE, *play, env=SETTINGS | {"SILENCE_TIMEOUT": str(silence_s)})
+    recording.begin()
+    return recording
 
 
 @pytest.fixture(scope="module")
-def truth() -> dict[str, tuple[str, str]]:
-    rows = csv.DictReader(StringIO(output("simulate", *TAPE, "--truth", "seconds")))
-    return {row["timestamp"]: (row["price"], row["volume"]) for row in rows}
+def truth() -> Rows:
+    return {row["timestamp"]: (row["price"], row["volume"]) for row in harness.truth(*TAPE)}
 
 
-def live(tmp_path: Path, data: Path, fault: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """To the end of the tape: the last status and the log."""
-    life = Life(tmp_path, data, fault)
-    try:
-        status = life.until("now_us", END_US)
-        life.end()
-        return status, life.lines()
-    finally:
-        life.close()
+def rows_of(recording: Recording, *, flagged: bool = True) -> Rows:
+    rows = table(recording.data, "equity_data")
+    return {row["timestamp"]: (row["price"], row["volume"]) for row in rows if flagged or not row["flags"]}
 
 
-def table(data: Path, name: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(StringIO(output("export", name, "--data", str(data)))))
-
-
-def gaps_within(data: Path) -> list[dict[str, str]]:
+def gaps_within(recording: Recording) -> list[dict[str, str]]:
     """Those that begin while the tape plays."""
-    return [gap for gap in table(data, "stream_gaps") if "15:15" < gap["start_at"][11:] < "15:19"]
+    return [gap for gap in table(recording.data, "stream_gaps") if "15:15" < gap["start_at"][11:] < "15:19"]
 
 
 @pytest.mark.parametrize("fault", ENDS)
-def test_a_stream_that_ends_is_begun_again_and_the_hole_has_its_reason(
-    tmp_path: Path, data: Path, truth: dict[str, tuple[str, str]], fault: str
-) -> None:
-    live(tmp_path, data, fault)
-    assert [gap["reason"] for gap in gaps_within(data)] == [ENDS[fault]]
-    found = {row["timestamp"]: (row["price"], row["volume"]) for row in table(data, "equity_data") if not row["flags"]}
-    assert len(found) >= len(truth) - 4
-    assert found.items() <= truth.items()
-    assert json.loads(output("rederive", "--check", "--json", "--data", str(data)))["differences"] == 0
+def test_a_stream_that_ends_is_begun_again_and_the_hole_has_its_reason(tmp_path: Path, truth: Rows, fault: str) -> None:
+    with facing(tmp_path, fault) as recording:
+        recording.until_played(END_US)
+        recording.end()
+        assert [gap["reason"] for gap in gaps_within(recording)] == [ENDS[fault]]
+        found = rows_of(recording, flagged=False)
+        assert len(found) >= len(truth) - 4
+        assert found.items() <= truth.items()
+        assert derived_again(recording.data)["differences"] == 0
 
 
 @pytest.mark.parametrize(
     "fault", [pytest.param(fault, marks=pytest.mark.slow) if fault in LONGER else fault for fault in BORNE]
 )
-def test_what_can_be_borne_costs_nothing(
-    tmp_path: Path, data: Path, truth: dict[str, tuple[str, str]], fault: str
-) -> None:
-    status, lines = live(tmp_path, data, fault)
-    if not fault.startswith("code=11"):
-        assert gaps_within(data) == [], lines
-        rows = {row["timestamp"]: (row["price"], row["volume"]) for row in table(data, "equity_data")}
-        if fault in NULLS:  # absent is absent: the second of that frame, or the one it was due in, may say NULL
-            rows = {at: row for at, row in rows.items() if "" not in row}
-            assert len(rows) >= len(truth) - 2 and rows.items() <= truth.items()
-        else:
-            assert rows == truth
+def test_what_can_be_borne_costs_nothing(tmp_path: Path, truth: Rows, fault: str) -> None:
+    with facing(tmp_path, fault) as recording:
+        recording.until_played(END_US)
+        recording.end()
+        assert gaps_within(recording) == [], recording.lines()
+        rows, status = rows_of(recording), recording.status()
+    if fault in NULLS:  # absent is absent: the second of that frame, or the one it was due in, may say NULL
+        rows = {at: row for at, row in rows.items() if "" not in row}
+        assert len(rows) >= len(truth) - 2 and rows.items() <= truth.items()
+    else:
+        assert rows == truth
     assert status["rejected"] >= (1 if fault in REJECTED else 0)
-    assert status["frames"] == status["decoded"] + status["rejected_frames"]
+    assert status["frames"] == status["decoded"] + status["rejected_frames"] > len(truth)
 
 
-def test_another_program_takes_the_stream(tmp_path: Path, data: Path) -> None:
+SHIFTED = {"reorder": (29, 31), "skew=5000": (29, 34), "skew=-5000": (28, 29)}
+"""Fault at 10:16:30 → the seconds of 10:16 that it may change, first and last. The frame then is that of second 29."""
+
+
+@pytest.mark.parametrize("fault", SHIFTED)
+def test_a_frame_out_of_its_time_changes_only_its_seconds(tmp_path: Path, truth: Rows, fault: str) -> None:
+    """Time never goes back, no volume is lost or negative, and what cannot be told apart from a fall is called one."""
+    with facing(tmp_path, fault) as recording:
+        recording.until_played(END_US)
+        recording.end()
+        assert gaps_within(recording) == [], recording.lines()
+        rows, events = rows_of(recording), table(recording.data, "quality_events")
+        flagged = {row["timestamp"] for row in table(recording.data, "equity_data") if row["flags"]}
+        assert derived_again(recording.data)["differences"] == 0
+    first, last = (f"2026-11-20T15:16:{second}.000000Z" for second in SHIFTED[fault])
+    changed = {at for at in truth | rows if truth.get(at) != rows.get(at)}
+    assert changed and all(first <= at <= last for at in changed), sorted(changed)
+    assert rows[last if fault != "skew=-5000" else first][0] == truth[last][0], "the price in the end"
+    fell = 0
+    if fault == "reorder":
+        (event,) = events
+        assert (event["kind"], event["timestamp"][:19]) == ("volume_fell", "2026-11-20T15:16:30")
+        before, after = (int(word) for word in event["detail"].split() if word.isdigit())
+        fell = before - after
+        assert flagged == {"2026-11-20T15:16:30.000000Z"}
+    else:
+        assert (events, flagged) == ([], set())
+    assert volume(rows) == volume(truth) + fell and all(int(size) >= 0 for _, size in rows.values())
+
+
+def volume(rows: Rows) -> int:
+    return sum(int(size) for _, size in rows.values())
+
+
+def test_a_service_that_is_away_is_asked_again_after_its_time(tmp_path: Path, truth: Rows) -> None:
+    """Code 11: the other service streams on, the refusal is shown, and after a minute rows come, and are right."""
+    with facing(tmp_path, "drop@10:15:30", "code=11:SUBS@10:15:30", speed="2", silence_s=45) as recording:
+        recording.until(lambda status: status["refused"] == {"LEVELONE_EQUITIES": 1})
+        refused_at = time.monotonic()
+        status = recording.until(lambda status: status["conn"] == 2 and status["capture"] == "streaming")
+        images = status["images"]
+        status = recording.until(lambda status: status["images"] > images, SERVICE_AWAY_S + 40)
+        assert time.monotonic() - refused_at > SERVICE_AWAY_S - 2
+        rows = status["rows_committed"]
+        status = recording.until(lambda status: status["rows_committed"] > rows + 20)
+        assert (status["refused"], status["conn"]) == ({}, 2)
+        recording.end()
+        (refusal,) = (line for line in recording.lines() if line["event"] == "subscription_refused")
+        assert (refusal["service"], refusal["code"]) == ("LEVELONE_EQUITIES", 11)
+        _late, away, _down = table(recording.data, "stream_gaps")
+        start, end = (datetime.fromisoformat(away[name]).timestamp() for name in ("start_at", "end_at"))
+        assert away["reason"] == "socket_down" and end - start > SERVICE_AWAY_S
+        found = rows_of(recording, flagged=False)
+        assert found.items() <= truth.items() and len(found) > 30
+        last = max(found)
+        missing = {datetime.fromisoformat(at).timestamp() for at in truth if at <= last and at not in found}
+        assert all(start - 1 < at < end for at in missing - {min(missing)}), "beside the first, partial second"
+        assert derived_again(recording.data)["differences"] == 0
+
+
+def test_another_program_takes_the_stream(tmp_path: Path) -> None:
     """It is said in those words, everywhere, and a minute passes before the next try."""
-    life = Life(tmp_path, data, "evict@10:16:30")
-    try:
-        life.until("capture", "connecting")
-        life.until("reconnects", 1)
-        evicted = next(line for line in life.lines() if line["event"] == "evicted")
+    with facing(tmp_path, "evict") as recording:
+        recording.until(lambda status: status["capture"] == "connecting" and status["reconnects"] >= 1)
+        evicted = next(line for line in recording.lines() if line["event"] == "evicted")
         assert "another program took this stream" in evicted["error"] and evicted["again_in_s"] >= 60
-        shown = output("status", "--data", str(data))
+        shown = output("status", "--data", str(recording.data))
         assert "another program took this stream" in " ".join(shown.split())
-        life.end()
-    finally:
-        life.close()
-    assert [gap["reason"] for gap in gaps_within(data)] == ["evicted"]
+        recording.end()
+        assert [gap["reason"] for gap in gaps_within(recording)] == ["evicted"]

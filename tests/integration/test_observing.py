@@ -23,7 +23,9 @@ async def test_re_add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: s
     options = SimulatorOptions(session=date(2026, 11, 20), token_clock="wall", switches=(f"re-add={answer}",), speed=5)
     simulator = await start(options)
     try:
-        settings = load(environ=simulator.env() | {"CLOCK": "system", "DATA_DIR": str(tmp_path / "data")})
+        settings = load(
+            environ=simulator.env() | {"CLOCK": "system", "OPTIONS": "off", "DATA_DIR": str(tmp_path / "data")}
+        )
         service = Service(settings)
         running = asyncio.create_task(service.run())
         async with asyncio.timeout(60):

@@ -49,7 +49,7 @@ class Recorder:
     """Capture without a database; `seen` are its records so far, each derived as it comes."""
 
     def __init__(self, simulator: Simulator, folder: Path) -> None:
-        environ = simulator.env() | {"INDEX_POLL_INTERVAL": "0.05", "SILENCE_TIMEOUT": "20"}
+        environ = simulator.env() | {"INDEX_POLL_INTERVAL": "0.05", "SILENCE_TIMEOUT": "20", "OPTIONS": "off"}
         settings = load(environ=environ, overrides={"DATA_DIR": str(folder)})
         self.simulator = simulator
         self.clock = FeedClock()

@@ -81,9 +81,30 @@ def test_export_and_gaps(run: Run, tmp_path: Path) -> None:
     assert code == 2 and "equity_data" in err
     assert run("export", "equity_data", "--from", "yesterday")[0] == 2
     assert json.loads(run("gaps", "list", "--json")[1])["rows"][0]["reason"] == "silence"
-    for table in ("indicators", "option_prices", "streaming_metrics", "equity_data_stats", "quality_events"):
+    for table in ("indicators", "streaming_metrics", "equity_data_stats", "quality_events", "option_following"):
         code, out_text, _ = run("export", table)
         assert (code, len(out_text.splitlines())) == (0, 1)
+
+
+def test_export_of_options(run: Run) -> None:
+    """By contract and time; a ticker is the underlying; what has no time takes no bounds."""
+    for ticker, symbol in (("QQQ", "QQQ   261124P00600000"), ("QQQ", "QQQ   261124C00600000"), ("SPY", "SPY   X")):
+        for table in ("option_prices", "option_images"):
+            row = f"'{ticker}', '2026-11-24T15:00:00Z', 'CALL', 600, '2026-11-24', '{symbol}'"
+            columns = "ticker, timestamp, option_type, strike_price, expiration_date, option_symbol"
+            assert run("sql", f"insert into store.{table} ({columns}) values ({row})")[0] == 0
+    for table in ("option_prices", "option_images"):
+        out = run("export", table, "--ticker", "qqq", "--from", "2026-11-24", "--json")[1]
+        symbols = [row["option_symbol"] for row in json.loads(out)["rows"]]
+        assert symbols == ["QQQ   261124C00600000", "QQQ   261124P00600000"]
+    values = "1, 2, 3, 'QQQ', '2026-11-24', 'started', '{2026-11-24}', '{\"QQQ   261124C00600000\"}', '{}', ''"
+    assert run("sql", f"insert into store.option_following values ({values})")[0] == 0
+    row = json.loads(run("export", "option_following", "--json")[1])["rows"][0]
+    assert (row["expiries"], row["added"], row["removed"]) == (["2026-11-24"], ["QQQ   261124C00600000"], [])
+    assert run("export", "option_contracts", "--from", "2026-11-24")[1].startswith("option_symbol,valid_from,ticker")
+    assert run("export", "model_definitions")[1] == "id,convention,clock,rate,dividend,definition_hash\n"
+    assert run("export", "model_definitions", "--from", "2026-11-24")[0] == 2
+    assert run("export", "model_definitions", "--ticker", "QQQ")[0] == 2
 
 
 def test_db(run: Run, folder: Path) -> None:

@@ -10,9 +10,32 @@ import asyncpg
 import pytest
 
 from alphakite.errors import ConfigError
-from alphakite.model import FLAG_NAMES
+from alphakite.model import FLAG_NAMES, OPTION_FLAG_NAMES
 from alphakite.store import migrate
 
+OPTION_ROW = (
+    "insert into store.option_prices (ticker, timestamp, option_type, strike_price, expiration_date, bid,"
+    " option_symbol, flags)"
+    " values ('QQQ', '2026-11-24T15:00:00Z', 'CALL', 600.5, '2026-11-24', 1.23, 'QQQ   261124C00600500', 1)"
+)
+DESCRIBED = """
+select c.relname::text, c.relkind, a.attname::text, a.atttypid::regtype::text, a.attnotnull,
+       col_description(c.oid, a.attnum), case c.relkind when 'v' then pg_get_viewdef(c.oid) end
+from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+where c.relnamespace in ('store'::regnamespace, 'public'::regnamespace)
+union all
+select p.proname::text, 'f', null, pg_get_functiondef(p.oid), null, obj_description(p.oid, 'pg_proc'), null
+from pg_proc p where p.pronamespace in ('store'::regnamespace, 'public'::regnamespace)
+order by 1, 2, 3, 4
+"""
+"""All relations, columns and functions, and what is said of them."""
+OPTION_PRICES = (
+    "ticker timestamp option_type strike_price expiration_date bid ask last bid_size ask_size volume day_volume"
+    " open_interest implied_volatility delta gamma theta vega rho option_symbol flags iv_model delta_model gamma_model"
+    " theta_model vega_model rho_model iv_half_width forward model_reason model_def"
+)
+OPTION_VIEWS = ("option_prices", "option_images", "option_contracts", "option_following", "model_definitions")
+OPTION_FUNCTIONS = ("get_chain", "atm_straddle", "get_smile", "put_call_volume", "gamma_exposure")
 ROLES = ("anon", "authenticated", "service_role")
 
 
@@ -30,12 +53,16 @@ async def test_every_file_may_run_twice(connection: Any) -> None:
     """Somebody may apply them by hand and lose the ledger: running them again does no harm."""
     await migrate.apply(connection)
     await connection.execute("insert into store.equity_data (ticker, timestamp) values ('QQQ', now())")
+    await connection.execute(OPTION_ROW + " returning 1")
+    before = await connection.fetch(DESCRIBED)
     await connection.execute("drop schema supabase_migrations cascade")
     assert len(await migrate.apply(connection)) == len(migrate.migrations())
     assert await connection.fetchval("select count(*) from public.equity_data") == 1
+    assert await connection.fetchval("select count(*) from public.option_prices") == 1
+    assert await connection.fetch(DESCRIBED) == before
 
 
-@pytest.mark.parametrize("applied", [0, 1, 3, 4])
+@pytest.mark.parametrize("applied", range(len(migrate.migrations())))
 async def test_an_older_schema_is_refused_and_then_mended(connection: Any, applied: int) -> None:
     """The service does not start on a schema older than it needs, says how to migrate, and can be migrated."""
     for one in migrate.migrations()[:applied]:
@@ -44,11 +71,25 @@ async def test_an_older_schema_is_refused_and_then_mended(connection: Any, appli
         await connection.execute(
             "insert into supabase_migrations.schema_migrations values ($1, $2, $3)", one.version, [one.sql], one.name
         )
+    if applied >= 1:
+        await connection.execute("insert into store.equity_data (ticker, timestamp, price) values ('QQQ', now(), 1.5)")
+    if applied >= 2:
+        await connection.execute(OPTION_ROW)
     with pytest.raises(ConfigError) as caught:
         await migrate.require_current(connection)
     assert "alphakite migrate" in caught.value.next_step
     assert len(await migrate.apply(connection)) == len(migrate.migrations()) - applied
     await migrate.require_current(connection)
+    described = await connection.fetch(DESCRIBED)
+    await connection.execute(migrate.migrations()[-1].sql)
+    assert await connection.fetch(DESCRIBED) == described, "the newest once more changes nothing"
+    assert await connection.fetch("select price::text from public.equity_data") == [("1.5",)] * (applied >= 1)
+    kept = "select option_symbol, strike_price::text, bid::text, flags, journal_no, seq, item from public.option_prices"
+    row = ("QQQ   261124C00600500", "600.5", "1.23", "gap", 0, 0, 0)
+    assert await connection.fetch(kept) == [row] * (applied >= 2)
+    assert await connection.fetchval("select count(*) from public.get_chain('QQQ', '2026-11-24T15:00:01Z')") == len(
+        await connection.fetch(kept)
+    )
 
 
 async def test_a_newer_schema_is_refused(connection: Any) -> None:
@@ -101,18 +142,34 @@ async def test_supabase_roles(connection: Any) -> None:
     try:
         await migrate.apply(connection)
         await connection.execute("insert into store.equity_data (ticker, timestamp) values ('QQQ', now())")
+        await connection.execute(OPTION_ROW)
         await connection.execute("set role anon")
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.fetch("select * from public.equity_data")
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.fetch("select * from public.all_indicators")
+        for view in OPTION_VIEWS:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.fetch(f"select * from public.{view}")
+        for function in OPTION_FUNCTIONS:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.fetch(f"select * from public.{function}('QQQ')")
         await connection.execute("set role authenticated")
+        for view in OPTION_VIEWS:
+            assert await connection.fetchval(f"select count(*) from public.{view}") == (view == "option_prices")
+        for function in OPTION_FUNCTIONS:
+            await connection.fetch(f"select * from public.{function}('QQQ')")
+        assert await connection.fetchval("select flags from public.get_chain('QQQ', '2026-11-24T15:00:01Z')") == "gap"
         assert await connection.fetchval("select count(*) from public.equity_data") == 1
         assert await connection.fetchval("select count(*) from public.all_indicators") == 0
         assert (await connection.fetchrow("select * from public.get_streaming_health('QQQ')"))["last_data_at"]
         for refused in (
             "select public.cleanup_old_equity_data()",
             "select public.cleanup_old_indicator_values()",
+            "select public.cleanup_old_option_prices()",
+            "select public.cleanup_old_option_following()",
+            "select store.model_definition_id('model', 'act365_sec', 0.04, 0, 'hash')",
+            "delete from store.option_contracts",
             "select store.definition_id('x', 'value', '{}', 'bars', 'regular', 'none', '1', 'hash')",
             "select public.refresh_equity_data_stats()",
             "delete from store.equity_data",
@@ -129,6 +186,10 @@ async def test_supabase_roles(connection: Any) -> None:
             "insert into store.indicator_values (ticker, timestamp, definition_id, value) values ('QQQ', now(), 100, 1)"
         )
         assert await connection.fetchval("select public.cleanup_old_indicator_values(0)") == 1
+        define = "select store.model_definition_id('model', 'act365_sec', 0.04, 0, $1)"
+        assert [await connection.fetchval(define, one) for one in ("a", "b", "a")] == [1, 2, 1]
+        await connection.execute("delete from store.option_contracts")
+        assert await connection.fetchval("select public.cleanup_old_option_following(0)") == 0
     finally:
         await connection.execute("reset role")
         for role in ROLES:
@@ -165,6 +226,38 @@ async def test_flag_names_are_the_models(connection: Any) -> None:
         assert await connection.fetchval("select store.flag_names($1)", bits) == expected
 
 
+async def test_option_flag_names_are_the_models(connection: Any) -> None:
+    """SQL spells each flag as model.OPTION_FLAG_NAMES does; a clean row is NULL in both views."""
+    await migrate.apply(connection)
+    rows = await connection.fetch(
+        "select bits, store.option_flag_names(bits::smallint) words from generate_series(0, $1) bits",
+        2 * max(OPTION_FLAG_NAMES) - 1,
+    )
+    for row in rows:
+        assert row["words"] == (
+            ",".join(name for flag, name in OPTION_FLAG_NAMES.items() if row["bits"] & flag) or None
+        )
+    for view in ("option_prices", "option_images"):
+        await connection.execute(OPTION_ROW.replace("option_prices", view).replace(", 1)", ", 2049)"))
+        assert await connection.fetchval(f"select flags from public.{view}") == "gap,model:spot"
+        await connection.execute(f"update store.{view} set flags = 0")
+        assert await connection.fetchval(f"select flags from public.{view}") is None
+
+
+async def test_questions_have_answers_described(connection: Any) -> None:
+    """Each public function says its units and conventions; all of them only read, with the reader's rights."""
+    await migrate.apply(connection)
+    rows = await connection.fetch(
+        "select proname, obj_description(oid, 'pg_proc') said, provolatile, prosecdef, proparallel from pg_proc"
+        " where proname = any($1::text[])",
+        list(OPTION_FUNCTIONS),
+    )
+    assert len(rows) == len(OPTION_FUNCTIONS)
+    for row in rows:
+        assert "default" in row["said"], row["proname"]
+        assert (row["provolatile"], row["prosecdef"], row["proparallel"]) == (b"s", False, b"s")
+
+
 async def test_documented_columns_come_first(connection: Any) -> None:
     """The public names and columns are an interface."""
     await migrate.apply(connection)
@@ -175,12 +268,10 @@ async def test_documented_columns_come_first(connection: Any) -> None:
         "all_indicators": ["ticker", "timestamp", "sma9", "vwap", "custom", "flags"],
         "streaming_metrics": ["timestamp", "records_processed", "error_count", "service_status"],
         "stream_gaps": ["ticker", "start_at", "end_at", "reason", "volume"],
+        "option_prices": OPTION_PRICES.split(),
     }.items():
         statement = await connection.prepare(f"select * from public.{table}")
         assert [one.name for one in statement.get_attributes()][: len(columns)] == columns
-    statement = await connection.prepare("select * from public.option_prices")
-    documented = "ticker timestamp option_type strike_price expiration_date bid ask volume delta gamma theta vega"
-    assert set(documented.split()) <= {one.name for one in statement.get_attributes()}
 
 
 def test_files_are_plain_sql() -> None:

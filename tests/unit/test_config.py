@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from alphakite.config import SPECS, Settings, add_setting_flags, load
 from alphakite.errors import ConfigError
+from alphakite.recorder.capture import derive_settings
+from alphakite.recorder.options import option_settings
 
 
 def flags(**given: object) -> argparse.Namespace:
@@ -128,6 +130,23 @@ def test_tickers_are_upper_case_and_once() -> None:
         ("SCHWAB_API_URL", "https://me:secret@host"),  # would be shown
         ("LOG_LEVEL", "loud"),
         ("DISK_MIN_FREE_MB", "-1"),
+        ("OPTIONS", "maybe"),
+        ("OPTIONS", "on,off"),
+        ("OPTIONS", "on,IWM:"),
+        ("OPTION_DTE", "-1"),
+        ("OPTION_DTE", "0,GO OG:1"),
+        ("OPTION_DTE", "GOOG:1,GOOG:2"),
+        ("OPTION_STRIKES", "0"),
+        ("OPTION_STRIKES", "501"),
+        ("OPTION_STRIKES", "0%"),
+        ("OPTION_STRIKES", "delta0.5-0.1"),
+        ("OPTION_STRIKES", "delta0.1"),
+        ("OPTION_INCLUDE", "weekly"),
+        ("OPTION_RESOLUTION", "2s"),
+        ("GREEKS_INTERVAL", "-1"),
+        ("GREEKS_CONVENTION", "mine"),
+        ("GREEKS_RATE", "4"),
+        ("GREEKS_DIVIDEND", "SPY:nan"),
     ],
 )
 def test_an_impossible_value_is_a_clear_error(name: str, value: str) -> None:
@@ -175,9 +194,60 @@ def test_an_unreadable_file_is_a_clear_error(tmp_path: Path, content: bytes | No
 def test_keys_of_later_versions_are_accepted(tmp_path: Path) -> None:
     """They are listed as unused, not rejected."""
     file = tmp_path / "later.env"
-    file.write_text("SUPABASE_URL=https://x\nOPTION_STRIKES=10\nOPTIONS=true\nDASHBOARD_PORT=1\n")
+    file.write_text("SUPABASE_URL=https://x\nDATABASE_THIN=10\nDASHBOARD_PORT=1\n")
     settings = load(flags(env_file=str(file)), environ={})
-    assert [name for name, _ in settings.unused] == ["SUPABASE_URL", "OPTION_STRIKES", "OPTIONS", "DASHBOARD_PORT"]
+    assert [name for name, _ in settings.unused] == ["SUPABASE_URL", "DATABASE_THIN", "DASHBOARD_PORT"]
+
+
+def test_options_by_ticker() -> None:
+    """One value for all, others for single tickers; what is not said stays as it is by default."""
+    settings = load(
+        environ={
+            "OPTIONS": "IWM:off",
+            "OPTION_DTE": "1, goog : 7",
+            "OPTION_STRIKES": "$SPX:40, IWM:2.5%,SPY:delta0.05-0.95 ,30,QQQ:all",
+            "OPTION_INCLUDE": "AM, mini",
+            "GREEKS_DIVIDEND": "SPY:0.012",
+        }
+    )
+    assert (settings.options.of("QQQ"), settings.options.of("IWM")) == (True, False)
+    assert [settings.option_dte.of(ticker) for ticker in ("QQQ", "GOOG")] == [1, 7]
+    strikes = settings.option_strikes
+    assert [strikes.of(ticker).kind for ticker in ("TSLA", "$SPX", "IWM", "SPY", "QQQ")] == [
+        "strikes", "strikes", "width", "delta", "all"
+    ]  # fmt: skip
+    assert (strikes.of("TSLA").strikes, strikes.of("$SPX").strikes, strikes.of("IWM").width_percent) == (30, 40, 2.5)
+    assert (strikes.of("SPY").delta_low, strikes.of("SPY").delta_high) == (0.05, 0.95)
+    assert settings.option_include == ("am", "mini")
+    assert (settings.greeks_dividend.of("SPY"), settings.greeks_dividend.of("QQQ")) == (0.012, 0.0)
+    assert settings.shown("OPTIONS") == "IWM:off"  # as it was written, so that it can be read again
+    default = load(environ={})
+    assert (default.options.of("QQQ"), default.option_dte.of("QQQ"), default.option_strikes.of("QQQ").strikes) == (
+        True, 0, 25
+    )  # fmt: skip
+    assert (default.greeks_interval, default.greeks_rate, default.greeks_convention) == (5.0, 0.04, "model")
+
+
+def test_settings_shape_what_is_followed_and_derived() -> None:
+    """In the order of the tickers, and only what differs from the default is named."""
+    settings = load(
+        environ={
+            "STREAM_TICKER": "SPY,QQQ",
+            "OPTION_STRIKES": "SPY:2%",
+            "OPTION_INCLUDE": "adjusted",
+            "OPTIONS": "on,QQQ:off",
+            "OPTION_RESOLUTION": "tick",
+            "GREEKS_INTERVAL": "0",
+            "GREEKS_DIVIDEND": "SPY:0.012",
+        }
+    )
+    found = option_settings(settings)
+    assert list(found) == ["SPY", "QQQ"] and (found["SPY"].on, found["QQQ"].on) == (True, False)
+    assert (found["SPY"].window, found["SPY"].width_percent, found["QQQ"].window) == ("width", 2.0, "strikes")
+    assert (found["SPY"].include_adjusted, found["SPY"].include_am) == (True, False)
+    shaped = derive_settings(settings, settings.tickers)
+    assert (shaped.option_resolution, shaped.greeks_interval_s, shaped.greeks_convention) == ("tick", 0.0, "model")
+    assert (shaped.greeks_rate, shaped.greeks_dividends) == (0.04, {"SPY": 0.012})
 
 
 def test_no_interpolation(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alphakite.cli import status as status_command
+from alphakite.cli.demo_chain import OFF, Chain, chain_document, chain_line, chain_table, read_chain
 from alphakite.cli.simulate import add_simulate_arguments
 from alphakite.config import SPECS, Settings, load
 from alphakite.errors import AlphakiteError, UnavailableError
@@ -37,9 +39,22 @@ from alphakite.store.faults import DATABASE_ERRORS
 READY_WITHIN_S = 30.0
 STOP_WITHIN_S = 9.0
 DEFAULT_START = "10:15"
+OPTIONS_OFF = ("off", "false", "no", "0")
 PLAN_FILE = "demo.json"
-PASSED_ON = ("INDICATORS",)
-"""The one setting of the user's that is safe to try: the others stand for an account and a database of their own."""
+PASSED_ON = ("INDICATORS", "OPTIONS", "OPTION_DTE", "OPTION_STRIKES")
+"""Settings of the user's that are safe to try: the others stand for an account and a database of their own."""
+ROWS_SHOWN, REST_LINES = 5, 13
+"""Of the newest rows; lines of the live view that the chain has not."""
+CHAIN_LINE_EVERY = 10
+"""In plain mode so many lines of prices come before one of the chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The newest rows, prices and indicators side by side, and the first ticker's chain."""
+
+    rows: list[dict[str, Any]]
+    chain: Chain
 
 
 class Plan(msgspec.Struct):
@@ -210,13 +225,14 @@ def _watch(
         return recorder.poll() is None and not stopped() and (ends is None or time.monotonic() < ends)
 
     if args.json or not console.is_terminal:
+        number = 0
         while going():
-            _print_line(settings, as_json=args.json)
+            number = _print_line(settings, number, as_json=args.json)
             _nap(1.0, going)
         return
     with Live(console=console, refresh_per_second=4) as live:
         while going():
-            live.update(_view(settings))
+            live.update(_view(settings, console.height))
             _nap(0.5, going)
 
 
@@ -226,15 +242,16 @@ def _nap(seconds: float, going: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def _newest(settings: Settings) -> list[dict[str, Any]]:
-    """The newest rows, prices and indicators side by side; [] while the database is not up."""
+def _newest(settings: Settings) -> Seen:
+    """What the tables hold; nothing while the database is not up."""
+    off = os.environ.get("OPTIONS", "").strip().lower() in OPTIONS_OFF
     try:
-        return asyncio.run(_query(settings))
+        return asyncio.run(_query(settings, options=not off))
     except (AlphakiteError, *DATABASE_ERRORS):
-        return []
+        return Seen([], Chain(OFF) if off else Chain())
 
 
-async def _query(settings: Settings) -> list[dict[str, Any]]:
+async def _query(settings: Settings, *, options: bool) -> Seen:
     database = Database(settings)
     try:
         connection = await database.connect(start=False)
@@ -245,20 +262,28 @@ async def _query(settings: Settings) -> list[dict[str, Any]]:
                 " from public.equity_data e join public.indicators i using (ticker, timestamp)"
                 " order by e.timestamp desc, e.ticker limit 8"
             )
-            return [dict(row) for row in rows]
+            if not options:
+                return Seen([dict(row) for row in rows], Chain(OFF))
+            newest = rows[0] if rows else None
+            chain = await read_chain(connection, newest["ticker"], newest["price"]) if newest else Chain()
+            return Seen([dict(row) for row in rows], chain)
         finally:
             await connection.close()
     finally:
         await database.close()
 
 
-def _print_line(settings: Settings, *, as_json: bool) -> None:
+def _print_line(settings: Settings, number: int, *, as_json: bool) -> int:
+    """The next line. Args: number: how many lines with prices came before. Returns: how many did now."""
     status = read_status(settings.data_dir)
-    rows = _newest(settings)
+    seen = _newest(settings)
+    rows = seen.rows
     if as_json:
         newest = {name: str(value) if value is not None else None for name, value in rows[0].items()} if rows else None
-        print(json.dumps({"schema": 1, "status": msgspec.to_builtins(status), "newest": newest}), flush=True)
-    elif rows and status is not None:
+        document = {"schema": 1, "status": msgspec.to_builtins(status), "newest": newest}
+        print(json.dumps(document | {"chain": chain_document(seen.chain)}), flush=True)
+        return number
+    if rows and status is not None:
         row = rows[0]
         at = exchange_time(int(row["timestamp"].timestamp() * 1e6))
         print(
@@ -266,22 +291,31 @@ def _print_line(settings: Settings, *, as_json: bool) -> None:
             f"  | {status.rows_committed} rows committed, {status.state}",
             flush=True,
         )
-    else:
-        print(f"starting: {status.state if status else 'setting up the database'}", flush=True)
+        if number % CHAIN_LINE_EVERY == 0:
+            print(f"{at}  {chain_line(seen.chain)}", flush=True)
+        return number + 1
+    print(f"starting: {status.state if status else 'setting up the database'}", flush=True)
+    return number
 
 
-def _view(settings: Settings) -> Group:
+def _view(settings: Settings, height: int) -> Group:
     status = read_status(settings.data_dir)
     table = Table(title="equity_data + indicators", expand=False)
-    for name in ("time (New York)", "ticker", "price", "volume", "sma9", "vwap", "flags"):
+    for name in ("New York", "ticker", "price", "volume", "sma9", "vwap", "flags"):
         table.add_column(name, justify="left" if name in ("ticker", "flags") else "right")
-    for row in _newest(settings):
-        at = exchange_time(int(row["timestamp"].timestamp() * 1e6))
+    seen = _newest(settings)
+    for row in seen.rows[:ROWS_SHOWN]:
+        at = exchange_time(int(row["timestamp"].timestamp() * 1e6)).split(" ")[1]
         table.add_row(
             at, row["ticker"], *(_shown(row[name]) for name in ("price", "volume", "sma9", "vwap")), row["flags"] or ""
         )
     line = "setting up the database" if status is None else status_command.one_line(msgspec.to_builtins(status))
-    return Group(table, Text(line, style="dim"), Text(look_command(settings), style="cyan"))
+    return Group(
+        table,
+        chain_table(seen.chain, height - REST_LINES),
+        Text(line, style="dim"),
+        Text(look_command(settings), style="cyan"),
+    )
 
 
 def _shown(value: object) -> str:

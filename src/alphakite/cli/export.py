@@ -19,7 +19,7 @@ PREFETCH_ROWS = 5000
 
 @dataclass(frozen=True)
 class Exported:
-    """A table that can be exported: its key, its time column, whether it has tickers."""
+    """A table that can be exported: its key, its time column ("": none), whether it has tickers."""
 
     key: tuple[str, ...]
     time: str = "timestamp"
@@ -31,7 +31,11 @@ TABLES = {
     "indicators": Exported(("ticker", "timestamp", "journal_no", "seq", "item")),
     "indicator_values": Exported(("ticker", "timestamp", "journal_no", "seq", "item", "definition_id")),
     "all_indicators": Exported(("ticker", "timestamp", "journal_no", "seq", "item")),
-    "option_prices": Exported(("option_symbol", "timestamp")),
+    "option_prices": Exported(("option_symbol", "timestamp", "journal_no", "seq", "item")),
+    "option_images": Exported(("option_symbol", "timestamp", "journal_no", "seq", "item")),
+    "option_contracts": Exported(("option_symbol", "valid_from"), time="valid_from"),
+    "option_following": Exported(("journal_no", "seq", "item")),
+    "model_definitions": Exported(("id",), time="", by_ticker=False),
     "streaming_metrics": Exported(("timestamp", "id"), by_ticker=False),
     "equity_data_stats": Exported(("ticker", "date"), time="date"),
     "stream_gaps": Exported(("ticker", "start_at"), time="start_at"),
@@ -43,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """The command's flags."""
     parser = subparsers.add_parser("export", help="write a table as CSV or JSON")
     parser.add_argument("table", metavar="TABLE", help=", ".join(TABLES))
-    parser.add_argument("--ticker", metavar="T", help="this ticker only")
+    parser.add_argument("--ticker", metavar="T", help="this ticker only; of options their underlying")
     parser.add_argument("--from", dest="start", metavar="T", help="from this time on (RFC 3339, or a date: UTC)")
     parser.add_argument("--to", dest="end", metavar="T", help="before this time")
     parser.add_argument("--out", metavar="FILE", default="-", help="write to FILE (default -: stdout)")
@@ -74,6 +78,8 @@ def select(table: str, ticker: str | None, start: datetime | None, end: datetime
         conditions.append("ticker = $1")
     for bound, sign in ((start, ">="), (end, "<")):
         if bound is not None:
+            if not exported.time:
+                raise UsageError(f"{table} has no times", next_step="leave out --from and --to")
             values.append(bound.date() if exported.time == "date" else bound)
             conditions.append(f'"{exported.time}" {sign} ${len(values)}')
     where = f" where {' and '.join(conditions)}" if conditions else ""

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import time
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,7 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
             f" + {updates['waiting']:,} waiting + {updates['images']:,} images"
             f" + {updates['outside_hours']:,} outside hours",
         ),
+        *option_lines(found),
         (
             "database",
             f"{database['megabytes']} MB, {database['gaps']} gaps ({database['open_gaps']} open)"
@@ -199,6 +201,34 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         *fact_lines(found["selftest"]),
     ]
     return [(name, value) for name, value in lines if value]
+
+
+def option_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is followed of each ticker's chain, and what came of it."""
+    if not found["options"]:
+        return []
+    lines = [
+        ("options" if not place else "", words)
+        for place, words in enumerate(starmap(chain_words, found["options"].items()))
+    ]
+    updates, contracts = f"{found['option_updates']:,} updates", f"{found['option_contracts']:,} contracts"
+    rows = f"{found['option_rows']:,} rows of {updates} of {contracts}"
+    flags = ", ".join(f"{count:,} {name}" for name, count in found["option_quality"].items() if count)
+    return [*lines, ("", rows + (f"; flagged: {flags}" if flags else ""))]
+
+
+def chain_words(ticker: str, chain: dict[str, Any]) -> str:
+    """`QQQ 2026-11-20, 124 contracts, strikes 595 to 656, next chain ready`."""
+    words = [f"{ticker} {', '.join(chain['expiries']) or 'no expiry'}"]
+    if chain["watched"]:
+        words.append(f"{chain['watched']} contracts, strikes {chain['low']:g} to {chain['high']:g}")
+    if chain["cut"]:
+        words.append(f"no room for {chain['cut']}")
+    if chain["waiting"]:
+        words.append(f"waiting for {chain['waiting']}")
+    if chain["staged"]:
+        words.append(f"the chain for {chain['staged']} is ready")
+    return ", ".join(words)
 
 
 def token_now_us(found: dict[str, Any]) -> int:
@@ -284,6 +314,12 @@ def problems(found: dict[str, Any]) -> list[str]:
         said.append(f"the journal is over its budget, {lag:,} records are not committed: see to the database")
     if not budget and days is not None and days < DISK_WARNING_DAYS:
         said.append(f"the disk is full in {days:.1f} days: set JOURNAL_BUDGET_MB or free space")
+    if found["alive"]:
+        for ticker, chain in found["options"].items():
+            if chain["cut"]:
+                said.append(
+                    f"{ticker}: Schwab's cap leaves no room for {chain['cut']} option contracts: lower OPTION_STRIKES"
+                )
     if found["rejected"]:
         said.append(
             f"{found['rejected']} rejected; the newest: {found['last_rejection'] or 'see the journal'}:"

@@ -104,9 +104,7 @@ class Contract(Tracked):
         if update.security_status is not UNSET:
             self._note_status(update.security_status, at, rows)
         self.last_stored = self.book.stored()
-        if now.recorded:
-            seen = Draft(at.ts_us, None, 0, self.last_stored, journal_no, at.seq, at.item)
-            rows.images.append(self.row(seen, 0, None))
+        rows.images.append(self.seen(at.ts_us, journal_no, at.seq, at.item))
 
     def update(self, update: OptionUpdate, at: At, now: Moment, rows: Rows, per_tick: int | None = None) -> None:
         """Changed fields. `per_tick`: the journal's number when every update makes a row, None for seconds."""
@@ -118,6 +116,10 @@ class Contract(Tracked):
         self.waiting += 1
         if per_tick is not None and now.recorded:
             self._emit(at.ts_us, now, rows, per_tick, at)
+
+    def seen(self, ts_us: int, journal_no: int, seq: int, item: int) -> OptionRow:
+        """What is known of it, as a row of option_images."""
+        return self.row(Draft(ts_us, None, 0, self.book.stored(), journal_no, seq, item), 0, None)
 
     def row(self, draft: Draft, judged: int, model: ModelValues | None) -> OptionRow:
         """The row that a draft becomes. Args: judged: flags that the chain's other contracts give reason for."""

@@ -172,8 +172,13 @@ class Options:
             return
         before = state.now
         state.now = option_moment(second_us, state.settings)
-        if state.retired and state.now.session_us != before.session_us and not state.settings.skip_market_hours:
-            state.retired.clear()  # what is wanted again now begins anew
+        if state.now.session_us != before.session_us:
+            if not state.settings.skip_market_hours:
+                state.retired.clear()  # what is wanted again now begins anew
+            if state.now.session_us:  # a day's chain is whole in its own rows
+                for item, contract in enumerate(state.contracts.values()):
+                    if contract.conn:
+                        rows.images.append(contract.seen(state.now.session_us, self._journal_no, seq, item))
 
     def begin(self, second_us: int) -> None:
         """Time for the first contracts."""

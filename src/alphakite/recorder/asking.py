@@ -85,14 +85,19 @@ class Asking:
                     self._keep(await self._rest.quotes(due))
 
     def _keep(self, answer: Answer) -> None:
-        asked = {"path": answer.path, "params": answer.params, "status": answer.status}
-        head = json.dumps(asked, separators=(",", ":")).encode()
-        self._journal.append(Kind.REST, 0, self._clock.now_ns(), head + b"\n" + answer.body)
-        self._journal.flush()
+        keep_answer(self._journal, self._clock, answer)
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
+
+
+def keep_answer(journal: JournalWriter, clock: Clock, answer: Answer) -> None:
+    """Journal what Schwab answered, with what it was asked."""
+    asked = {"path": answer.path, "params": answer.params, "status": answer.status}
+    head = json.dumps(asked, separators=(",", ":")).encode()
+    journal.append(Kind.REST, 0, clock.now_ns(), head + b"\n" + answer.body)
+    journal.flush()
 
 
 def trading_date(now_us: int) -> date:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -34,6 +34,8 @@ from alphakite.recorder.backoff import Backoff
 BACKOFF_FIRST_S = 0.25
 BACKOFF_MOST_S = 60.0
 HISTORY_WAIT_S = 3.0
+AT_ONCE = ("LEVELONE_EQUITIES", "LEVELONE_OPTIONS")
+"""Asked for in one message at a connection's start: options wait for no round trip, and equities not for them."""
 SIGN_IN_RETRY_S = 300.0
 """Without a new sign-in the old one is tried again this often: Schwab may have been wrong."""
 LOGIN_DENIED = 3
@@ -75,7 +77,15 @@ class Capture:
         self._caps = dict(CAPS)
         """What Schwab tells of its caps is kept from one connection to the next."""
         self._denied = 0
-        self._begun = False
+        self._contracts: dict[str, tuple[str, ...]] = {}
+        self._contracts_wanted: dict[str, tuple[str, ...]] = {}
+        self._options_order: tuple[str, ...] = ()
+        self.begun = asyncio.Event()
+        """Set once the journal says who writes from here on."""
+        self.settled: asyncio.Event | None = None
+        """Set once the options to watch are known; a connection waits a little for it."""
+        self.note_refusals: Callable[[list[Refusal]], None] = lambda _refusals: None
+        """Told what Schwab refused, each time it was asked."""
         self.note_sign_in: Callable[[SignIn], None] = lambda _found: None
         """Told what became of the sign-in, before its own timer looks."""
 
@@ -110,10 +120,22 @@ class Capture:
     def want(self, tickers: tuple[str, ...]) -> None:
         """Record these from now on; what the present connection brings of the others stays."""
         self._wanted = tickers
-        if self._stream is None and self._begun:
+        if self._stream is None and self.begun.is_set():
             self._configure(tickers)
             self._journal.flush()
         self._retell.set()
+
+    def want_options(self, contracts: Mapping[str, tuple[str, ...]], order: tuple[str, ...]) -> None:
+        """Record these contracts from now on. Args: contracts: by ticker. order: all, the most important first."""
+        self._contracts_wanted, self._options_order = dict(contracts), order
+        if self._stream is None and self.begun.is_set():
+            self._configure_options(self._contracts_wanted)
+            self._journal.flush()
+        self._retell.set()
+
+    def option_cap(self) -> int:
+        """Most contracts in all, as far as Schwab has told."""
+        return self._caps["LEVELONE_OPTIONS"]
 
     async def stop(self) -> None:
         """No more frames: the socket is closed, its end is journaled."""
@@ -137,21 +159,27 @@ class Capture:
         if self._clock.now_ns() == 0:
             return
         self._append(Kind.PROCESS, 0, {"event": "start", "torn_bytes": self._journal.torn_bytes})
-        self._begun = True
         self._configure(self._wanted)
         self._journal.flush()
+        self.begun.set()
 
     async def _connection(self) -> None:
         """One connection from login to its end."""
         streamer = await self._rest.streamer()
         history = asyncio.create_task(self._asking.fetch_history(self._tickers))
+        settled = asyncio.create_task(self._options_settled())
         try:
-            await asyncio.wait({history}, timeout=HISTORY_WAIT_S)
+            await asyncio.wait({history, settled}, timeout=HISTORY_WAIT_S)
             await self._stream_until_end(streamer)
         finally:
-            history.cancel()
-            with contextlib.suppress(asyncio.CancelledError, TransientError):
-                await history
+            for task in (history, settled):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, TransientError):
+                    await task
+
+    async def _options_settled(self) -> None:
+        if self.settled is not None:
+            await self.settled.wait()
 
     async def _stream_until_end(self, streamer: Streamer) -> None:
         """Log in, subscribe, receive; the beginning and the end are records."""
@@ -159,6 +187,8 @@ class Capture:
         self._status.conn = self._conn
         access_expires_us = int(self._rest.sign_in().access_expires_s * 1e6)
         self._configure(self._tickers)  # again: the record before may be trimmed one day
+        if self._contracts or self._contracts_wanted:
+            self._configure_options(self._contracts)
         self._append(Kind.CONNECTION, self._conn, {"event": "up", "access_expires_us": access_expires_us})
         reason = "socket_down"
         stream: SchwabStream | None = None
@@ -212,37 +242,46 @@ class Capture:
     async def _keep_told(self, stream: SchwabStream) -> None:
         """Tell Schwab what is wanted: at the start, and whenever it changes. A command that fails ends the stream."""
         told, retry_s = False, None
+        together: tuple[str, ...] = AT_ONCE
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._retell.wait(), retry_s)
             self._retell.clear()
             try:
-                retry_s = await self._tell(stream)
+                retry_s = await self._tell(stream, together)
             except TransientError as error:
                 self._log.warning("subscription_failed", error=str(error))
                 stream.close()
                 return
             if not told:
-                told = True
+                told, together = True, ()
                 self._backoff.reset()
                 self._status.notices = []
                 self._status.capture = "streaming"
                 self._log.info("connected", conn=self._conn, tickers=len(self._tickers))
 
-    async def _tell(self, stream: SchwabStream) -> float | None:
-        """New tickers are expected before they are asked for; old ones are let go once Schwab has stopped them.
+    async def _tell(self, stream: SchwabStream, together: tuple[str, ...]) -> float | None:
+        """What is new is expected before it is asked for; what is gone is let go once Schwab has stopped it.
 
         Returns in how many seconds to ask again for what Schwab could not serve now, None if for nothing.
         """
         wanted, before = self._wanted, self._tickers
+        contracts, order = self._contracts_wanted, self._options_order
         if added := [ticker for ticker in wanted if ticker not in before]:
             self._configure((*before, *added))
-            self._journal.flush()
-        refusals = await stream.reconcile({"LEVELONE_EQUITIES": wanted, "CHART_EQUITY": wanted})
+        if (more := _joined(self._contracts, contracts)) != self._contracts:
+            self._configure_options(more)
+        self._journal.flush()
+        refusals = await stream.reconcile(
+            {"LEVELONE_EQUITIES": wanted, "LEVELONE_OPTIONS": order, "CHART_EQUITY": wanted}, together
+        )
         self._note_refusals(refusals)
         if wanted != self._tickers:
             self._configure(wanted)
-            self._journal.flush()
+        if contracts != self._contracts:
+            self._configure_options(contracts)
+        self._journal.flush()
+        self.note_refusals(refusals)
         if added:
             await self._asking.fetch_history(added)
         return min((one.retry_s for one in refusals if one.retry_s is not None), default=None)
@@ -310,6 +349,11 @@ class Capture:
         settings = msgspec.to_builtins(derive_settings(self._settings, tickers))
         self._append(Kind.CONFIG, 0, {"event": "derive", "settings": settings})
 
+    def _configure_options(self, contracts: dict[str, tuple[str, ...]]) -> None:
+        """From here on these option contracts are recorded, by ticker."""
+        self._contracts = contracts
+        self._append(Kind.CONFIG, 0, {"event": "options", "contracts": contracts})
+
     def _on_text(self, payload: bytes, last_in_read: bool) -> None:
         """The hot path: stamp, append; write when the socket's read is used up."""
         if self._feed_clock and (stamp := stamp_ms(payload)) is not None:
@@ -334,4 +378,17 @@ def derive_settings(settings: Settings, tickers: tuple[str, ...]) -> DeriveSetti
         settings.stream_resolution,
         settings.skip_market_hours,
         pinned(settings.indicators),
+        settings.option_resolution,
+        settings.greeks_interval,
+        settings.greeks_convention,
+        settings.greeks_rate,
+        {ticker: value for ticker in tickers if (value := settings.greeks_dividend.of(ticker))},
     )
+
+
+def _joined(before: Mapping[str, tuple[str, ...]], wanted: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """What is recorded and what is wanted beside it."""
+    return {
+        ticker: tuple(dict.fromkeys((*before.get(ticker, ()), *wanted.get(ticker, ()))))
+        for ticker in dict.fromkeys((*before, *wanted))
+    }

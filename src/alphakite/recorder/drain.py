@@ -101,7 +101,9 @@ class Drain:
             )
         self.status.committed = self.committed_seq
         self._opened = True
-        deriver = self._deriver = self._warm()
+        deriver = self._warm()
+        self._publish(deriver)
+        self._deriver = deriver
         engine = deriver.engine
         reader = JournalReader(self._journal.folder, engine.state.seq)
         self._log.info("deriving", warm=engine.state.seq, committed=self.committed_seq)
@@ -260,7 +262,8 @@ class Drain:
     async def measure(self) -> None:
         """streaming_metrics: at once, then at the set interval."""
         while True:
-            if self._deriver is not None and self.committed_seq:
+            caught_up = self._deriver is not None and self._deriver.engine.state.seq >= self.committed_seq
+            if caught_up and self.committed_seq:
                 with contextlib.suppress(UnavailableError):
                     await self.write_metrics()
                 await asyncio.sleep(self._settings.metrics_interval)
@@ -284,6 +287,8 @@ class Drain:
 
     async def write_metrics(self) -> None:
         """One streaming_metrics row of the present values."""
+        if self._deriver is not None:
+            self._publish(self._deriver)
         status = self.status
         details = {
             name: getattr(status, name)
@@ -326,6 +331,9 @@ class Drain:
         status.decoded = state.frames - status.rejected_frames
         status.updates, status.stored, status.conflated = counts.updates, counts.stored, counts.conflated
         status.images, status.outside, status.waiting = counts.images, counts.outside, deriver.engine.waiting
+        options = state.options
+        status.option_contracts, status.option_rows = len(options.contracts), options.rows
+        status.option_updates, status.option_quality = options.counts.updates, dict(options.quality)
         status.last_frame_us, status.now_us = state.last_us, self._clock.now_ns() // 1000
         status.open_gaps, status.last_rejection = deriver.engine.open_gaps(), deriver.tally.last
         status.session_over = self._session_over(status.now_us)

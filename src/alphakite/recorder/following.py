@@ -133,7 +133,7 @@ class Change(Struct, frozen=True):
     """What changed for a ticker, for the log and the database; added and removed are commands' worth, after the cap.
 
     `reason`: started, rolled, recentred, listed (new definitions), capped, staged (`added` is what will be), waiting
-    (`detail` says for what), ended (no longer followed).
+    (`detail` says for what), ended (no longer followed), refused (by Schwab; `detail` has its code and words).
     """
 
     ticker: str

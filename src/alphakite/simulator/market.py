@@ -14,11 +14,12 @@ from bisect import bisect_left, bisect_right
 from alphakite.model import Candle
 from alphakite.sessions import Session
 from alphakite.simulator import option_wire
+from alphakite.simulator.conflation import Told
 from alphakite.simulator.contracts import Contract, OptionQuote
 from alphakite.simulator.days import charted
 from alphakite.simulator.level_one import LevelOne, previous_close, price_text
 from alphakite.simulator.option_book import OptionBook
-from alphakite.simulator.option_state import Spots, spots_of
+from alphakite.simulator.option_state import Spots, TapeQuote, spots_of
 from alphakite.simulator.option_tape_book import TapeBook, reference_of
 from alphakite.simulator.programme import Programme
 from alphakite.simulator.synthetic import is_index
@@ -126,12 +127,25 @@ class Market:
 
     def option_texts(self, contract: Contract) -> tuple[str, dict[int, str]]:
         """Meta keys, and every field 1 to 55 as the streamer spells it. The same dict until something moves."""
-        quote = self.option_quote(contract)
-        known = self._texts.get(contract.symbol)
-        if known is None or known[0] is not quote:
-            texts = option_wire.option_fields(contract, quote, self._book_day.session.date)
-            known = self._texts[contract.symbol] = (quote, texts)
-        return option_wire.META, known[1]
+        return option_wire.META, self.option_told(contract).texts
+
+    def option_told(self, contract: Contract) -> Told:
+        """The texts, for how long they hold, and what they changed."""
+        known = self.options_told.get(contract.symbol)
+        if known is not None and self.position_ms <= known.until_ms:
+            return known
+        quote, _, until_ms = self._book.quoted(contract, self.position_ms)
+        if known is None or isinstance(quote, TapeQuote):
+            if known is not None and known.quote is quote:
+                told = known._replace(until_ms=until_ms)
+            else:
+                texts = option_wire.option_fields(contract, quote, self._book_day.session.date)
+                told = Told(quote, texts, until_ms)
+        else:
+            texts, changed = option_wire.moved_fields(contract, known.quote, quote, known.texts)
+            told = Told(quote, texts, until_ms, known.texts, changed)
+        self.options_told[contract.symbol] = told
+        return told
 
     # ── days ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -165,7 +179,8 @@ class Market:
         day = self._book_day = self._day
         model = OptionBook(self.programme.seed, day.session, self._spots, kept)
         self._book: OptionBook | TapeBook = TapeBook(day.options, self._spots, model) if day.options else model
-        self._texts: dict[str, tuple[OptionQuote, dict[int, str]]] = {}
+        self.options_told: dict[str, Told] = {}
+        """By symbol, what has been asked for."""
 
     def _completed(self, symbol: str) -> list[Candle]:
         return self._today[symbol][: bisect_right(self._today_ends[symbol], self.position_ms)]

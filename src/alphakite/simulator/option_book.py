@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from alphakite.model import PRICE_SCALE
 from alphakite.sessions import Session, previous_session
@@ -34,7 +35,7 @@ from alphakite.simulator.chain import (
 )
 from alphakite.simulator.contracts import Contract, OptionQuote
 from alphakite.simulator.level_one import ALWAYS
-from alphakite.simulator.option_state import Known, Spots, Traded, mixed, salt_of
+from alphakite.simulator.option_state import Known, Quoted, Spots, Traded, mixed, salt_of
 from alphakite.simulator.pricing import Priced, priced, value_of
 
 RATE = 0.04
@@ -85,6 +86,8 @@ class OptionBook:
 
     def contract(self, symbol: str) -> Contract | None:
         """The contract of a symbol, if it is in a chain of the day."""
+        if (known := self._contracts.get(symbol)) is not None:
+            return known
         parsed = parse_option_symbol(symbol)
         underlying = self._roots.get(parsed[0]) if parsed is not None else None
         if underlying is None:
@@ -98,22 +101,19 @@ class OptionBook:
 
     def quote(self, contract: Contract, position_ms: int) -> OptionQuote:
         """What is known when everything before `position_ms` has happened. Shared: do not change it."""
+        return self.quoted(contract, position_ms).quote
+
+    def quoted(self, contract: Contract, position_ms: int) -> Quoted:
+        """Likewise, and for how long."""
         known = self._known.get(contract.symbol)
         if known is None:
             known = self._known[contract.symbol] = self._make(contract)
             self._last_ms = max(self._last_ms, self._stops_ms(known))
-        now_ms = position_ms - 1
-        if now_ms < self._open_ms:
-            return self._before_open(known, now_ms)
-        moment_ms = min(now_ms, known.trading_ends_ms - 1)
-        phase_ms = known.salt % known.quote_every_ms
-        quoted_ms = max(self._open_ms, (moment_ms - phase_ms) // known.quote_every_ms * known.quote_every_ms + phase_ms)
-        traded = self._trade(known, moment_ms)
-        settled = now_ms >= max(known.settles_ms, known.trading_ends_ms)
-        key = quoted_ms * 2 + settled
-        if known.quoted is None or known.quoted[0] != key or known.quoted[1] != traded.number:
-            known.quoted = (key, traded.number, self._live(known, quoted_ms, traded, settled))
-        return known.quoted[2]
+        quoted = known.quoted
+        if quoted is None or not quoted.from_ms <= position_ms <= quoted.until_ms:
+            before = position_ms <= self._open_ms
+            quoted = known.quoted = self._early(known, position_ms) if before else self._later(known, position_ms)
+        return quoted
 
     def next_ms(self, position_ms: int) -> int:
         """When an option that has been asked for may move next, at `position_ms` or later."""
@@ -123,11 +123,6 @@ class OptionBook:
             if position_ms <= moment_ms:
                 return moment_ms
         return position_ms if position_ms <= self._last_ms else ALWAYS
-
-    def last_move_ms(self, contract: Contract) -> int:
-        """When a contract moves for the last time: its trading ends, or it is settled."""
-        self.quote(contract, self._open_ms)
-        return self._stops_ms(self._known[contract.symbol])
 
     # ── one contract ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -139,7 +134,9 @@ class OptionBook:
         strike = contract.strike / PRICE_SCALE
         settles_ms = settlement_ms(contract)
         years = max(0, settles_ms - self._open_ms) / YEAR_MS + DAY_YEARS / 4
-        far = abs(math.log(contract.strike / reference)) / (base * math.sqrt(years))
+        lowest, highest = spots.reach or (reference, reference)
+        nearest = min(max(contract.strike, lowest), highest)
+        far = abs(math.log(contract.strike / nearest)) / (base * math.sqrt(years))
         near = far < 1
         every_ms = NEAR_MS if near else 600_000 if far < 2.5 else 3_600_000 if far < 5 else 7_200_000 * (salt & 1)
         if (contract.expiry - self.session.date).days > WEEK_DAYS:
@@ -187,14 +184,14 @@ class OptionBook:
     def _volatility(self, known: Known, spot: float, years: float, time_ms: int) -> float:
         """The smile at this moment, as a fraction: skew, wings, and a slow wobble by the quarter minute."""
         away = math.log(known.strike / spot) / (known.base * math.sqrt(years + DAY_YEARS))
-        away = max(-4.0, min(4.0, away))
-        wobble = (mixed(time_ms // MODEL_MS) % 2001 - 1000) / 1000
-        return known.base * (1 - 0.06 * away + 0.03 * away * away) * (1 + 0.01 * wobble)
+        away = -4.0 if away < -4.0 else 4.0 if away > 4.0 else away
+        return known.base * (1 - 0.06 * away + 0.03 * away * away) * (1 + 0.01 * _wobble(time_ms // MODEL_MS))
 
     def _value(self, known: Known, spot: int, time_ms: int) -> float:
         """The middle of the market in dollars."""
         price = spot / PRICE_SCALE
-        years = max(0, known.settles_ms - time_ms) / YEAR_MS
+        left_ms = known.settles_ms - time_ms
+        years = left_ms / YEAR_MS if left_ms > 0 else 0.0
         volatility = self._volatility(known, price, years, time_ms)
         return value_of(known.contract.right, price, known.strike, years, volatility, RATE)
 
@@ -203,18 +200,19 @@ class OptionBook:
         spot = known.spots.at(time_ms) or known.contract.strike
         middle = int(self._value(known, spot, time_ms) * PRICE_SCALE)
         tick = _tick(known, middle)
-        noise = mixed(known.salt ^ time_ms)
-        wide = max(tick, middle // (150 if known.contract.penny else 80) // tick * tick)
-        if noise & 7 == 0:
+        wide = middle // (150 if known.contract.penny else 80) // tick * tick or tick
+        if mixed(known.salt ^ time_ms) & 7 == 0:
             wide += tick
         bid = (middle - wide // 2) // tick * tick
-        return max(0, bid), max(0, bid) + wide, spot
+        if bid < 0:
+            bid = 0
+        return bid, bid + wide, spot
 
     def _trade(self, known: Known, now_ms: int) -> Traded:
         """The trades until now; a trade's price is the bid or the ask of its instant."""
         traded = known.traded
         every_ms = traded.every_ms
-        if not every_ms or now_ms < self._open_ms:
+        if not every_ms or now_ms < self._open_ms or traded.time_ms <= now_ms < traded.next_ms:
             return traded
         latest = (now_ms - self._open_ms) // every_ms
         if self._trade_ms(known, latest) > now_ms:
@@ -222,9 +220,13 @@ class OptionBook:
         latest += 1
         if latest < traded.number:
             traded = Traded(every_ms)
-        while traded.number < latest:
+        while True:
             time_ms = self._trade_ms(known, traded.number)
             if time_ms >= known.trading_ends_ms:
+                traded.next_ms = ALWAYS
+                break
+            if traded.number >= latest:
+                traded.next_ms = time_ms
                 break
             noise = mixed(known.salt + time_ms)
             bid, ask, _ = self._market(known, time_ms)
@@ -240,7 +242,27 @@ class OptionBook:
         every_ms = known.traded.every_ms
         return self._open_ms + number * every_ms + mixed(known.salt ^ number * 7919) % every_ms
 
-    # ── quotes ──────────────────────────────────────────────────────────────────────────────────────────────
+    # ── quotes, and for how long they hold ──────────────────────────────────────────────────────────────────────
+
+    def _early(self, known: Known, position_ms: int) -> Quoted:
+        turns_ms = (self._reset_ms, self._reset_ms + MODEL_BEGINS_MS, self._open_ms)
+        until_ms = next(turn_ms for turn_ms in turns_ms if position_ms <= turn_ms)
+        return Quoted(self._before_open(known, position_ms - 1), position_ms, until_ms)
+
+    def _later(self, known: Known, position_ms: int) -> Quoted:
+        now_ms, ends_ms, every_ms = position_ms - 1, known.trading_ends_ms, known.quote_every_ms
+        moment_ms = min(now_ms, ends_ms - 1)
+        phase_ms = known.salt % every_ms
+        grid_ms = (moment_ms - phase_ms) // every_ms * every_ms + phase_ms
+        traded = self._trade(known, moment_ms)
+        settled_ms = max(known.settles_ms, ends_ms)
+        until_ms = settled_ms if now_ms < settled_ms else ALWAYS
+        if traded.next_ms:
+            until_ms = min(until_ms, traded.next_ms)
+        if grid_ms + every_ms < ends_ms:
+            until_ms = min(until_ms, grid_ms + every_ms)
+        quote = self._live(known, max(self._open_ms, grid_ms), traded, now_ms >= settled_ms)
+        return Quoted(quote, position_ms, until_ms)
 
     def _live(self, known: Known, quoted_ms: int, traded: Traded, settled: bool) -> OptionQuote:
         bid, ask, spot = self._market(known, quoted_ms)
@@ -341,6 +363,11 @@ class OptionBook:
         return volatility, answer if solved else None
 
 
+@lru_cache(maxsize=64)
+def _wobble(number: int) -> float:
+    return (mixed(number) % 2001 - 1000) / 1000
+
+
 def _tick(known: Known, price: int) -> int:
     if known.contract.underlying in DAILY_ETFS:
         return CENT
@@ -351,7 +378,12 @@ def _tick(known: Known, price: int) -> int:
 
 def _put_year(known: Known, quote: OptionQuote) -> None:
     """52-week extremes: beyond anything of the day."""
+    year = known.year
+    if year is not None and year[:2] == (quote.high, quote.low):
+        quote.high_52, quote.low_52 = year[2:]
+        return
     above = known.close * (2 + known.salt % 7) + DIME
     quote.high_52 = max(above // CENT * CENT, quote.high)
     below = known.close // (2 + (known.salt >> 4) % 9) // CENT * CENT
     quote.low_52 = max(CENT, min(below, quote.low) if quote.low else below)
+    known.year = (quote.high, quote.low, quote.high_52, quote.low_52)

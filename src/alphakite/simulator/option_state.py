@@ -9,12 +9,14 @@ import hashlib
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from typing import NamedTuple
 
 from alphakite.model import Candle
 from alphakite.sessions import exchange_date
 from alphakite.simulator.contracts import Contract, OptionQuote
 from alphakite.simulator.level_one import previous_close
 from alphakite.simulator.pricing import Priced
+from alphakite.simulator.synthetic import TRENDING
 from alphakite.simulator.tape import SymbolTape
 
 MIX = 0x9E3779B97F4A7C15
@@ -26,12 +28,15 @@ class Spots:
     """An underlying's prints of the session, and its close before (None: not known). Prices × PRICE_SCALE.
 
     `swing`: the earlier session's range as a part of its close, 0.0: not known. Implied volatility follows it.
+    `reach`: lowest and highest print of a day that trends; strikes between them are near the money. None: those around
+    the close before are.
     """
 
     times_ms: Sequence[int]
     prices: Sequence[int]
     previous: int | None
     swing: float = 0.0
+    reach: tuple[int, int] | None = None
 
     def at(self, time_ms: int) -> int | None:
         """The last price before a moment; before the first print the earlier close, else that first print."""
@@ -50,7 +55,9 @@ class Spots:
 
 def spots_of(tape: SymbolTape) -> Spots:
     """The prices of an underlying's tape."""
-    return Spots(tape.prints.times_ms, tape.prints.prices, previous_close(tape), _swing(tape.history))
+    prices = tape.prints.prices
+    reach = (min(prices), max(prices)) if tape.symbol == TRENDING else None
+    return Spots(tape.prints.times_ms, prices, previous_close(tape), _swing(tape.history), reach)
 
 
 @dataclass(slots=True)
@@ -66,6 +73,16 @@ class Traded:
     last: int = 0
     last_size: int = 0
     time_ms: int = 0
+    next_ms: int = 0
+    """When number `number` comes; 0: not known."""
+
+
+class Quoted(NamedTuple):
+    """A quote, and the positions (epoch ms, both included) at which it is the answer."""
+
+    quote: OptionQuote
+    from_ms: int
+    until_ms: int
 
 
 @dataclass(slots=True)
@@ -86,8 +103,10 @@ class Known:
     past_time_ms: int
     tick_from: int
     traded: Traded
-    quoted: tuple[int, int, OptionQuote] | None = None
+    quoted: Quoted | None = None
     model: tuple[int, float, Priced | None] | None = None
+    year: tuple[int, int, int, int] | None = None
+    """The day's high and low, and the 52-week extremes with them."""
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from datetime import date
 from alphakite.simulator.contracts import Contract, OptionQuote
 from alphakite.simulator.level_one import ALWAYS
 from alphakite.simulator.option_book import OptionBook
-from alphakite.simulator.option_state import Spots, TapeQuote
+from alphakite.simulator.option_state import Quoted, Spots, TapeQuote
 from alphakite.simulator.option_tape import ContractTape, Moment, OptionTape
 from alphakite.simulator.tape import SymbolTape
 
@@ -73,13 +73,18 @@ class TapeBook:
 
     def quote(self, contract: Contract, position_ms: int) -> OptionQuote:
         """What is known when everything before `position_ms` has happened. Shared: do not change it."""
+        return self.quoted(contract, position_ms).quote
+
+    def quoted(self, contract: Contract, position_ms: int) -> Quoted:
+        """Likewise, and for how long."""
         tape = self._tapes.get(contract.symbol)
         if tape is None:
-            return self._model.quote(contract, position_ms)
+            return self._model.quoted(contract, position_ms)
         played = self._played.get(contract.symbol)
         if played is None:
             played = self._played[contract.symbol] = self._play(tape)
-        return played.quotes[bisect_left(played.times_ms, position_ms)]
+        place, times_ms = bisect_left(played.times_ms, position_ms), played.times_ms
+        return Quoted(played.quotes[place], position_ms, times_ms[place] if place < len(times_ms) else ALWAYS)
 
     def _play(self, tape: ContractTape) -> Played:
         spots = self._spots.get(tape.contract.underlying)

@@ -11,12 +11,13 @@ model has yesterday's until the day's first trade, a tape None.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 from alphakite.simulator.contracts import Contract, OptionQuote
 from alphakite.simulator.days import PlayedDay
-from alphakite.simulator.option_book import MODEL_BEGINS_MS, OptionBook
+from alphakite.simulator.option_book import OptionBook
 from alphakite.simulator.option_state import spots_of
 from alphakite.simulator.option_tape import ContractTape, Moment
 from alphakite.simulator.programme import Programme
@@ -26,8 +27,7 @@ Stored = tuple[int | None, ...]
 """bid, ask, bid_size, ask_size, last, day_volume, open_interest, IV and five greeks."""
 
 
-@dataclass(frozen=True, slots=True)
-class OptionSecond:
+class OptionSecond(NamedTuple):
     """A row of option_prices. Prices and greeks × 1e-8, implied_volatility a fraction × 1e-10, sizes in contracts."""
 
     option_symbol: str
@@ -87,25 +87,10 @@ def _rows(symbol: str, states: Iterable[tuple[int, Stored]]) -> Iterator[OptionS
     """The first state is the image; then each that differs from the one before."""
     for (_, before), (stamp_ms, after) in pairwise(states):
         if before != after:
-            bid, ask, bid_size, ask_size, last, volume, interest, iv, delta, gamma, theta, vega, rho = after
+            bid, ask, bid_size, ask_size, last, volume, *rest = after
             total, already = volume or 0, before[VOLUME] or 0
             yield OptionSecond(
-                option_symbol=symbol,
-                timestamp_s=stamp_ms // 1000,
-                bid=bid,
-                ask=ask,
-                bid_size=bid_size,
-                ask_size=ask_size,
-                last=last,
-                volume=total - already,
-                day_volume=total,
-                open_interest=interest,
-                implied_volatility=iv,
-                delta=delta,
-                gamma=gamma,
-                theta=theta,
-                vega=vega,
-                rho=rho,
+                symbol, stamp_ms // 1000, bid, ask, bid_size, ask_size, last, total - already, total, *rest
             )
 
 
@@ -144,25 +129,29 @@ def _take(state: list[int | None], moment: Moment) -> None:
 def _of_model(
     programme: Programme, day: PlayedDay, book: OptionBook, contract: Contract
 ) -> Iterator[tuple[int, Stored]]:
-    yield day.start_ms, _stored(book.quote(contract, day.start_ms))
-    session = day.session
-    moments = [session.volume_reset_us // 1000 + MODEL_BEGINS_MS, session.regular_open_us // 1000]
-    last_ms = book.last_move_ms(contract)
-    while moments[-1] < last_ms:
-        moments.append(moments[-1] + 1000)
-    moments.append(min(last_ms, day.end_ms - 1))  # the last window may be a short one
-    ends = {programme.window_of(moment) for moment in moments if day.start_ms <= moment < day.end_ms}
-    for end_ms in sorted(ends):
-        yield end_ms - 1, _stored(book.quote(contract, end_ms))
+    position_ms = day.start_ms
+    while True:
+        quote, _, until_ms = book.quoted(contract, position_ms)
+        yield position_ms - 1, _stored(quote)
+        if until_ms >= day.end_ms:
+            return
+        # What moves next does so at `until_ms`, and is known when the window that holds it is over.
+        position_ms = programme.window_of(until_ms)
 
 
 def _stored(quote: OptionQuote) -> Stored:
-    model = [quote.delta, quote.gamma, quote.theta, quote.vega, quote.rho]
     return (
         *(quote.bid, quote.ask, quote.bid_size, quote.ask_size, quote.last, quote.volume, quote.open_interest),
-        # 0 stands where the model has not yet run.
-        _eighths(quote.iv) if quote.iv else None,
-        *(None if value is None else _eighths(value) for value in model),
+        *_modelled(quote.iv, quote.delta, quote.gamma, quote.theta, quote.vega, quote.rho),
+    )
+
+
+@lru_cache(maxsize=4)
+def _modelled(iv: float | None, *greeks: float | None) -> Stored:
+    """The same for some seconds in a row. 0 stands where the model has not yet run."""
+    return (
+        _eighths(iv) if iv else None,
+        *(None if value is None else _eighths(value) for value in greeks),
     )
 
 

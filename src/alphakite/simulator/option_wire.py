@@ -16,6 +16,9 @@ from alphakite.simulator.level_one import price_text
 from alphakite.simulator.option_state import TapeQuote
 
 META = '"delayed":false,"assetMainType":"OPTION"'
+MODEL = (10, 28, 29, 30, 31, 32)
+"""Implied volatility, delta, gamma, theta, vega, rho."""
+ORDER = tuple(range(1, 56))
 NO_ANSWER, NOT_A_NUMBER = "-999", '"NaN"'
 LAST_TRADING_HOUR = time(20)
 MOST_PERCENT = "10000"
@@ -24,7 +27,7 @@ MOST_PERCENT = "10000"
 
 def number_text(number: float, places: int = 8) -> str:
     """A double: no trailing zeros, no exponent, never -0."""
-    text = f"{number:.{places}f}".rstrip("0").rstrip(".")
+    text = (f"{number:.8f}" if places == 8 else f"{number:.{places}f}").rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text
 
 
@@ -123,11 +126,88 @@ def option_fields(contract: Contract, quote: OptionQuote, day: date) -> dict[int
         50: price_text(quote.high_52),
         51: price_text(quote.low_52),
     }
-    texts = dict(sorted((static_texts(contract) | moving).items()))
+    texts = static_texts(contract) | moving
+    texts = {number: texts[number] for number in ORDER}
     if isinstance(quote, TapeQuote):
         for number in quote.absent:
             texts.pop(number, None)
     return texts
+
+
+def moved_fields(
+    contract: Contract, before: OptionQuote, quote: OptionQuote, texts: dict[int, str]
+) -> tuple[dict[int, str], tuple[int, ...]]:
+    """What `option_fields` would give on the same date, from the texts of the quote before; and which ones differ.
+
+    Of a tape's quotes every field is made anew elsewhere: this is for those that have all fields.
+    """
+    changed: dict[int, str] = {}
+    of_spot = quote.underlying_price != before.underlying_price
+    if quote.bid != before.bid:
+        changed[2] = price_text(quote.bid)
+    if quote.ask != before.ask:
+        changed[3] = price_text(quote.ask)
+    if quote.bid_size != before.bid_size:
+        changed[16] = str(quote.bid_size)
+    if quote.ask_size != before.ask_size:
+        changed[17] = str(quote.ask_size)
+    if quote.quote_time_ms != before.quote_time_ms:
+        changed[38] = str(quote.quote_time_ms)
+    intrinsic = quote.underlying_price - contract.strike
+    if contract.right != "C":
+        intrinsic = -intrinsic
+    if of_spot:
+        changed[11], changed[35] = price_text(intrinsic), price_text(quote.underlying_price)
+    if of_spot or quote.last != before.last:
+        changed[25] = price_text(quote.last - intrinsic if intrinsic > 0 else quote.last)
+    if quote.mark != before.mark or quote.close != before.close:
+        change = quote.mark - quote.close
+        changed[37], changed[45], changed[46] = (
+            price_text(quote.mark),
+            price_text(change),
+            _percent(change, quote.close),
+        )
+    if quote.trade_time_ms != before.trade_time_ms or quote.volume != before.volume or quote.last != before.last:
+        _put_trade(quote, changed)
+    if quote.iv != before.iv or quote.delta != before.delta or _model_of(quote) != _model_of(before):
+        _put_model(quote, changed)
+    if (
+        quote.last_size != before.last_size
+        or quote.high != before.high
+        or quote.low != before.low
+        or quote.open != before.open
+        or quote.close != before.close
+        or quote.status != before.status
+        or quote.open_interest != before.open_interest
+        or quote.high_52 != before.high_52
+        or quote.low_52 != before.low_52
+    ):
+        high_52, low_52 = price_text(quote.high_52), price_text(quote.low_52)
+        changed |= {7: price_text(quote.close), 9: str(quote.open_interest), 15: price_text(quote.open)}
+        changed |= {5: price_text(quote.high), 6: price_text(quote.low), 50: high_52, 51: low_52}
+        changed |= {18: str(quote.last_size), 33: f'"{quote.status}"'}
+        _put_trade(quote, changed)
+    numbers = [number for number, text in changed.items() if texts[number] != text]
+    numbers.sort()
+    return texts | changed, tuple(numbers)
+
+
+def _put_trade(quote: OptionQuote, texts: dict[int, str]) -> None:
+    change = quote.last - quote.close
+    texts[4], texts[8], texts[39] = price_text(quote.last), str(quote.volume), str(quote.trade_time_ms)
+    texts[19], texts[44] = price_text(change), _percent(change, quote.close)
+
+
+def _put_model(quote: OptionQuote, texts: dict[int, str]) -> None:
+    missing = NOT_A_NUMBER if quote.nan else NO_ANSWER
+    values = (quote.iv, quote.delta, quote.gamma, quote.theta, quote.vega, quote.rho)
+    for number, value in zip(MODEL, values, strict=True):
+        texts[number] = missing if value is None else number_text(value)
+    texts[34] = NOT_A_NUMBER if quote.theoretical is None else number_text(quote.theoretical)
+
+
+def _model_of(quote: OptionQuote) -> tuple[object, ...]:
+    return quote.nan, quote.iv, quote.theoretical, quote.delta, quote.gamma, quote.theta, quote.vega, quote.rho
 
 
 def _percent(change: int, close: int) -> str:

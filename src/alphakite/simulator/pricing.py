@@ -8,12 +8,12 @@ European throughout: the simulator's own maths, shared with nothing that derives
 
 from __future__ import annotations
 
-import math
+from math import erfc, exp, log, pi, sqrt
 from typing import NamedTuple
 
 DAYS = 365.0
-ROOT_TAU = math.sqrt(2 * math.pi)
-ROOT_TWO = math.sqrt(2)
+ROOT_TAU = sqrt(2 * pi)
+ROOT_TWO = sqrt(2)
 
 
 class Priced(NamedTuple):
@@ -31,22 +31,25 @@ def value_of(right: str, spot: float, strike: float, years: float, volatility: f
     """The model value alone; the intrinsic value when no time is left."""
     if years <= 0:
         return max(0.0, spot - strike if right == "C" else strike - spot)
-    spread = volatility * math.sqrt(years)
-    d1 = (math.log(spot / strike) + rate * years) / spread + spread / 2
-    paid = strike * math.exp(-rate * years)
+    spread = volatility * sqrt(years)
+    d1 = (log(spot / strike) + rate * years) / spread + spread / 2
+    paid = strike * exp(-rate * years)
+    # `_below` written out: this is what most of a simulated session's time goes to.
     if right == "C":
-        return max(0.0, spot * _below(d1) - paid * _below(d1 - spread))
-    return max(0.0, paid * _below(spread - d1) - spot * _below(-d1))
+        value = spot * (erfc(-d1 / ROOT_TWO) / 2) - paid * (erfc(-(d1 - spread) / ROOT_TWO) / 2)
+    else:
+        value = paid * (erfc(-(spread - d1) / ROOT_TWO) / 2) - spot * (erfc(d1 / ROOT_TWO) / 2)
+    return value if value > 0.0 else 0.0
 
 
 def priced(right: str, spot: float, strike: float, years: float, volatility: float, rate: float) -> Priced:
     """Value and greeks; `years` above 0."""
-    root = math.sqrt(years)
+    root = sqrt(years)
     spread = volatility * root
-    d1 = (math.log(spot / strike) + rate * years) / spread + spread / 2
+    d1 = (log(spot / strike) + rate * years) / spread + spread / 2
     d2 = d1 - spread
-    discount = math.exp(-rate * years)
-    density = math.exp(-d1 * d1 / 2) / ROOT_TAU
+    discount = exp(-rate * years)
+    density = exp(-d1 * d1 / 2) / ROOT_TAU
     sign = 1.0 if right == "C" else -1.0
     paid = strike * discount * _below(sign * d2)
     value = max(0.0, sign * (spot * _below(sign * d1) - paid))
@@ -64,4 +67,4 @@ def priced(right: str, spot: float, strike: float, years: float, volatility: flo
 
 
 def _below(x: float) -> float:
-    return math.erfc(-x / ROOT_TWO) / 2
+    return erfc(-x / ROOT_TWO) / 2

@@ -47,8 +47,7 @@ class Publication:
             if items:
                 elements.append((EQUITIES, items))
         if wanted := keys[OPTIONS]:
-            stream = connection.options
-            items = [item for key, fields in wanted.items() if (item := stream.delta(market, key, fields))]
+            items = connection.options.deltas(market, wanted)
             if items:
                 elements.append((OPTIONS, items))
         if wanted := keys[CHART]:

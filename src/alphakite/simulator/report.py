@@ -8,10 +8,12 @@ volatility (a fraction) and greeks what they need.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import TextIO, TypeVar
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, TextIO, TypeVar
 
 from alphakite.simulator.level_one import price_text
 from alphakite.simulator.option_truth import OptionSecond
@@ -43,31 +45,56 @@ def write_option_seconds(rows: Iterable[OptionSecond], form: str, out: TextIO) -
 
 
 def _write(kind: type[Row], rows: Iterable[Row], table: str, form: str, out: TextIO) -> None:
-    names = ["timestamp" if item.name == "timestamp_s" else item.name for item in fields(kind)]
+    columns = kind._fields if issubclass(kind, tuple) else [item.name for item in fields(kind)]
+    names = ["timestamp" if name == "timestamp_s" else name for name in columns]
+    of_row = attrgetter(*columns)
+    forms = [_form_of(name) for name in columns]
     if form == "csv":
         out.write(",".join(names) + "\n")
-        for values in _values(rows):
-            out.write(",".join("" if value is None else str(value) for value in values) + "\n")
+        for row in rows:
+            texts = [shown(value) for shown, value in zip(forms, of_row(row), strict=True)]
+            out.write(",".join(["" if text is None else str(text) for text in texts]) + "\n")
         return
     out.write(f'{{"schema":1,"truth":"{table}","rows":[')
-    for number, values in enumerate(_values(rows)):
+    for number, row in enumerate(rows):
         out.write("," if number else "")
+        values = [shown(value) for shown, value in zip(forms, of_row(row), strict=True)]
         out.write(json.dumps(dict(zip(names, values, strict=True)), separators=(",", ":")))
     out.write("]}\n")
 
 
-def _values(rows: Iterable[Row]) -> Iterator[list[Value]]:
-    for row in rows:
-        yield [_value(item.name, getattr(row, item.name)) for item in fields(row)]
-
-
-def _value(name: str, value: Value) -> Value:
-    if not isinstance(value, int):
-        return value
+def _form_of(name: str) -> Callable[[Any], Value]:
+    """How a column's values are shown; None is None."""
     if name == "timestamp_s":
-        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%dT%H:%M:%S.000000Z")
+        return _time
     if name in INDICATORS:
-        return f"{value // 1_000_000}.{value % 1_000_000:06d}"
+        return _indicator
     if name == "implied_volatility":
-        return f"{value // TEN_PLACES}.{value % TEN_PLACES:010d}".rstrip("0").rstrip(".")
-    return price_text(value) if name in EIGHT_PLACES else value
+        return _volatility
+    return _price if name in EIGHT_PLACES else _as_is
+
+
+# Neighbouring rows repeat most of what is spelled here.
+
+
+@lru_cache(maxsize=1 << 16)
+def _time(value: int) -> Value:
+    return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%dT%H:%M:%S.000000Z")
+
+
+def _indicator(value: int | None) -> Value:
+    return None if value is None else f"{value // 1_000_000}.{value % 1_000_000:06d}"
+
+
+@lru_cache(maxsize=256)
+def _volatility(value: int | None) -> Value:
+    return None if value is None else f"{value // TEN_PLACES}.{value % TEN_PLACES:010d}".rstrip("0").rstrip(".")
+
+
+@lru_cache(maxsize=4096)
+def _price(value: int | None) -> Value:
+    return None if value is None else price_text(value)
+
+
+def _as_is(value: Value) -> Value:
+    return value

@@ -11,12 +11,15 @@ one closed. The symbol chooses the character:
     ZZILL        illiquid: a print every few minutes in regular hours, a quote every twenty seconds
     ZZHLT        halted 11:00 to 11:10: security status Halted, no prints; reopens with an auction print
     ZZGAP        no print before 08:00 and none in the ten minutes before the opening, which is 10 % higher
+    ZZTRD        liquid, and trends: it rises by 3 % from the opening to the close, by the same part each second,
+                 with a liquid symbol's noise around it, pulled back to the trend
     any other    liquid, as above
 """
 
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from datetime import datetime, time
 
 from alphakite.model import PRICE_SCALE, Candle
@@ -27,7 +30,11 @@ CENT = PRICE_SCALE // 100
 LOWEST_CENTS = 500
 STEPS = (-2, -1, -1, 0, 0, 0, 0, 1, 1, 2)
 SIZES = (1, 5, 10, 20, 50, 100, 100, 100, 200, 300, 500)
-NEVER, ILLIQUID, HALTED, GAPPING = "ZZNEV", "ZZILL", "ZZHLT", "ZZGAP"
+NEVER, ILLIQUID, HALTED, GAPPING, TRENDING = "ZZNEV", "ZZILL", "ZZHLT", "ZZGAP", "ZZTRD"
+TREND = 0.03
+"""From the opening to the close, as a part of the opening price."""
+PULL_S = 120
+"""In so many seconds most of the noise around the trend is gone."""
 HALT, REOPENING = time(11), time(11, 10)
 INDEX_STEP = 8
 """An index moves in so many cents where a share moves in one."""
@@ -159,7 +166,49 @@ def _gapping(rng: random.Random, session: Session, cents: int) -> SymbolTape:
     return SymbolTape("", prints, quotes)
 
 
-_CHARACTERS = {NEVER: _never, ILLIQUID: _illiquid, HALTED: _halted, GAPPING: _gapping}
+def _trending(rng: random.Random, session: Session, cents: int) -> SymbolTape:
+    whole = _liquid(rng, session, cents)
+    assert whole.quotes is not None
+    trend = _Trend(whole, session)
+    prints, quotes, columns = Prints(), Quotes(), whole.quotes
+    for time_ms, price, size, closing in _lines(whole.prints):
+        prints.add(time_ms, trend.moved(time_ms, price), size, bool(closing))
+    for place, time_ms in enumerate(columns.times_ms):
+        bid = trend.moved(time_ms, columns.bids[place] + CENT) - CENT
+        quotes.add(time_ms, bid, columns.bid_sizes[place], bid + 2 * CENT, columns.ask_sizes[place])
+    return SymbolTape("", prints, quotes)
+
+
+class _Trend:
+    """Replaces where a walk has wandered to by where the trend is; its quick noise stays.
+
+    Until the opening the walk is as it is.
+    """
+
+    def __init__(self, walk: SymbolTape, session: Session) -> None:
+        self._open_ms, self._close_ms = session.regular_open_us // 1000, session.regular_close_us // 1000
+        prints = walk.prints
+        self._wandered: list[float] = []
+        """The walk's slow part by second from the opening on, × PRICE_SCALE."""
+        place = bisect_left(prints.times_ms, self._open_ms)
+        slow = self._opening = float(prints.prices[place])
+        for time_ms in range(self._open_ms, session.extended_close_us // 1000, 1000):
+            while place < len(prints.times_ms) and prints.times_ms[place] < time_ms:
+                place += 1
+            slow += (prints.prices[max(0, place - 1)] - slow) / PULL_S if time_ms > self._open_ms else 0
+            self._wandered.append(slow)
+
+    def moved(self, time_ms: int, price: int) -> int:
+        """A price of the walk, to the cent."""
+        if time_ms < self._open_ms:
+            return price
+        past = (min(time_ms, self._close_ms) - self._open_ms) / (self._close_ms - self._open_ms)
+        wandered = self._wandered[(time_ms - self._open_ms) // 1000]
+        there = self._opening * (1 + TREND * past) + price - wandered
+        return max(LOWEST_CENTS, round(there / CENT)) * CENT
+
+
+_CHARACTERS = {NEVER: _never, ILLIQUID: _illiquid, HALTED: _halted, GAPPING: _gapping, TRENDING: _trending}
 
 
 def _lines(prints: Prints) -> zip[tuple[int, int, int, int]]:

@@ -88,16 +88,16 @@ def pack_price(price: int) -> bytes:
     """A price of 1e-8 dollars, shown with the decimals it has: 167.42, not 167.42000000."""
     decimals, rest = PRICE_DECIMALS, price % PRICE_SCALE
     if rest == 0:
-        return _numeric(price, 0)
+        return numeric(price, 0)
     while rest % 10 == 0:
         rest //= 10
         decimals -= 1
-    return _numeric(price, decimals)
+    return numeric(price, decimals)
 
 
 def pack_indicator(value: int) -> bytes:
     """An indicator value of 1e-6 dollars, always shown with six decimals."""
-    return _numeric(value * (PRICE_SCALE // INDICATOR_SCALE), INDICATOR_DECIMALS)
+    return numeric(value * (PRICE_SCALE // INDICATOR_SCALE), INDICATOR_DECIMALS)
 
 
 @lru_cache(1024)
@@ -107,7 +107,7 @@ def _start(ticker: str) -> bytes:
     return _head(8, len(text)) + text
 
 
-def _numeric(value: int, decimals: int) -> bytes:
+def numeric(value: int, decimals: int) -> bytes:
     """A value of 1e-8, with its length before it. Args: decimals: how many of its eight to show."""
     whole, fraction = divmod(value, PRICE_SCALE)
     if 0 < whole < 10_000:  # nearly all
@@ -117,12 +117,17 @@ def _numeric(value: int, decimals: int) -> bytes:
         if first:
             return _digits[2](12, 2, 0, 0, decimals, whole, first)
         return _digits[1](10, 1, 0, 0, decimals, whole)
+    return long_numeric(value, 2, decimals)
+
+
+def long_numeric(value: int, groups: int, decimals: int) -> bytes:
+    """As numeric, whatever its size. Args: groups: of four decimals that the value counts."""
     digits: list[int] = []
     rest = abs(value)
     while rest:
         rest, digit = divmod(rest, 10_000)
         digits.append(digit)
-    weight = len(digits) - 3  # two digits stand after the point
+    weight = len(digits) - 1 - groups
     digits.reverse()
     while digits and digits[-1] == 0:
         digits.pop()

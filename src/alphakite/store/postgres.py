@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -21,22 +20,22 @@ import msgspec
 
 from alphakite import log
 from alphakite.errors import AlphakiteError, FatalError, RejectedError
-from alphakite.model import Batch, GapRow, IndicatorDefinition, IndicatorValueRow, Metrics, QualityEvent
+from alphakite.model import Batch, Metrics
 from alphakite.store import migrate
-from alphakite.store.binary import (
-    EQUITY_COLUMNS,
-    INDICATOR_COLUMNS,
-    VALUE_COLUMNS,
-    pack_equity,
-    pack_indicators,
-    pack_values,
-)
 from alphakite.store.database import connect
 from alphakite.store.faults import DATABASE_ERRORS, classify
+from alphakite.store.tables import (
+    definitions,
+    event_columns,
+    gap_columns,
+    instant,
+    model_definitions,
+    model_values,
+    packed,
+)
 
 STATEMENT_WITHIN_S = 60.0
 CLOSE_WITHIN_S = 2.0
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 GAPS_SQL = """
 insert into store.stream_gaps as g (ticker, start_at, end_at, reason, volume, journal_no)
 select u.ticker, u.start_at, u.end_at, u.reason, u.volume, $6
@@ -54,6 +53,9 @@ from unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::timestamptz
 on conflict do nothing
 """
 DEFINITION_SQL = "select store.definition_id($1, $2, $3::jsonb, $4, $5, $6, $7, $8)"
+MODEL_DEFINITION_SQL = "select store.model_definition_id($1, $2, $3, $4, $5)"
+DEFAULTED = {"indicators": ("sma9_def", "vwap_def")}
+"""Columns that a row does not carry: the table's default fills them."""
 METRICS_SQL = """
 insert into store.streaming_metrics ("timestamp", records_processed, error_count, service_status, details)
 values (coalesce($1, public.stream_now()), $2, $3, $4, $5::jsonb)
@@ -86,6 +88,8 @@ class PostgresSink:
         self._journal_id = ""
         self._ids: dict[str, int] = {}
         """Definitions of custom indicators by digest; of this connection's database."""
+        self._model_ids: dict[str, int] = {}
+        """Those of model values."""
         self._rows: Any = None
         self._side: Any = None
         self._rows_lock, self._side_lock = asyncio.Lock(), asyncio.Lock()
@@ -113,8 +117,7 @@ class PostgresSink:
             if self.committed_seq == batch.last_seq:
                 return 0  # it is in, only the answer was lost
             try:
-                if batch.values:
-                    await self._define(connection, batch)
+                await self._define(connection, batch)
                 return await self._store(connection, batch)
             except BaseException as error:
                 await self._drop_rows()  # and so read the position again
@@ -124,7 +127,7 @@ class PostgresSink:
 
     async def write_metrics(self, metrics: Metrics) -> None:
         """One row of streaming_metrics. Raises: TransientError, …"""
-        at = None if metrics.timestamp_us is None else _instant(metrics.timestamp_us)
+        at = None if metrics.timestamp_us is None else instant(metrics.timestamp_us)
         details = msgspec.json.encode(metrics.details).decode()
         await self._aside(
             METRICS_SQL, at, metrics.records_processed, metrics.error_count, metrics.service_status, details
@@ -149,7 +152,7 @@ class PostgresSink:
         try:
             await migrate.require_current(connection)
             await self._register(connection)
-            self._ids = {}
+            self._ids, self._model_ids = {}, {}
         except BaseException as error:
             connection.terminate()
             if isinstance(error, DATABASE_ERRORS):
@@ -181,6 +184,9 @@ class PostgresSink:
         for one in definitions(batch.values):
             if one.digest not in self._ids:
                 self._ids[one.digest] = await connection.fetchval(DEFINITION_SQL, *msgspec.structs.astuple(one))
+        for model in model_definitions(batch.options):
+            if model.digest not in self._model_ids:
+                self._model_ids[model.digest] = await connection.fetchval(MODEL_DEFINITION_SQL, *model_values(model))
 
     async def _store(self, connection: Any, batch: Batch) -> int:
         try:
@@ -198,7 +204,7 @@ class PostgresSink:
         if batch.gaps:
             await connection.execute(GAPS_SQL, *gap_columns(batch.gaps), self.journal_no)
         if batch.events:
-            await connection.execute(EVENTS_SQL, *_event_columns(batch.events), self.journal_no)
+            await connection.execute(EVENTS_SQL, *event_columns(batch.events), self.journal_no)
         if duplicates:
             await connection.execute(
                 "update store.journals set duplicates = duplicates + $1 where journal_no = $2",
@@ -245,19 +251,19 @@ class PostgresSink:
         )
 
     async def _copy_rows(self, connection: Any, batch: Batch) -> int:
-        for table, columns, packed in self._packed(batch):
-            await _copy(connection, table, columns, packed, schema="store")
+        for table, columns, rows in self._packed(batch):
+            await _copy(connection, table, columns, rows, schema="store")
         return 0
 
     async def _copy_rows_staged(self, connection: Any, batch: Batch) -> int:
         """Through temporary tables: keys that exist are left as they are, and counted."""
         given = stored = 0
-        for table, columns, packed in self._packed(batch):
+        for table, columns, rows in self._packed(batch):
             stage, listed = f"stage_{table}", ", ".join(f'"{name}"' for name in columns)
             await connection.execute(f"create temporary table {stage} (like store.{table}) on commit drop")
-            for name in ("sma9_def", "vwap_def") if table == "indicators" else ():
+            for name in DEFAULTED.get(table, ()):
                 await connection.execute(f"alter table {stage} drop column {name}")
-            given += int((await _copy(connection, stage, columns, packed)).split()[-1])
+            given += int((await _copy(connection, stage, columns, rows)).split()[-1])
             answer = await connection.execute(
                 f"insert into store.{table} ({listed}) select {listed} from {stage} on conflict do nothing"
             )
@@ -265,14 +271,7 @@ class PostgresSink:
         return given - stored
 
     def _packed(self, batch: Batch) -> list[tuple[str, tuple[str, ...], bytes]]:
-        found: list[tuple[str, tuple[str, ...], bytes]] = []
-        if batch.equity:
-            found.append(("equity_data", EQUITY_COLUMNS, pack_equity(batch.equity)))
-        if batch.indicators:
-            found.append(("indicators", INDICATOR_COLUMNS, pack_indicators(batch.indicators)))
-        if batch.values:
-            found.append(("indicator_values", VALUE_COLUMNS, pack_values(batch.values, self._ids)))
-        return found
+        return packed(batch, self.journal_no, self._ids, self._model_ids)
 
     async def _aside(self, sql: str, *values: object) -> None:
         """One statement on the second connection."""
@@ -296,47 +295,15 @@ class PostgresSink:
         await _end(connection)
 
 
-async def _copy(connection: Any, table: str, columns: tuple[str, ...], packed: bytes, schema: str | None = None) -> str:
+async def _copy(connection: Any, table: str, columns: tuple[str, ...], rows: bytes, schema: str | None = None) -> str:
     async def once() -> AsyncIterator[bytes]:
-        yield packed
+        yield rows
 
     return str(
         await connection.copy_to_table(
             table, source=once(), columns=columns, schema_name=schema, format="binary", timeout=STATEMENT_WITHIN_S
         )
     )
-
-
-def definitions(values: list[IndicatorValueRow]) -> list[IndicatorDefinition]:
-    """Each definition once, in the order of their first rows."""
-    return list({row.definition.digest: row.definition for row in values}.values())
-
-
-def gap_columns(gaps: list[GapRow]) -> tuple[list[Any], ...]:
-    """Column by column; of one key the last counts."""
-    newest = {(gap.ticker, gap.start_us): gap for gap in gaps}.values()
-    return (
-        [gap.ticker for gap in newest],
-        [_instant(gap.start_us) for gap in newest],
-        [None if gap.end_us is None else _instant(gap.end_us) for gap in newest],
-        [gap.reason for gap in newest],
-        [gap.volume for gap in newest],
-    )
-
-
-def _event_columns(events: list[QualityEvent]) -> tuple[list[Any], ...]:
-    return (
-        [event.seq for event in events],
-        [event.item for event in events],
-        [event.ticker for event in events],
-        [event.kind for event in events],
-        [_instant(event.timestamp_us) for event in events],
-        [event.detail.replace("\0", "�") for event in events],
-    )
-
-
-def _instant(us: int) -> datetime:
-    return EPOCH + timedelta(microseconds=us)
 
 
 async def _end(connection: Any) -> None:

@@ -36,14 +36,21 @@ def test_a_row_is_a_second_in_which_a_stored_column_changed() -> None:
 
 
 def test_the_image_is_no_row_and_is_kept() -> None:
-    """It stands in option_images, if it came in recorded hours."""
+    """It stands in option_images."""
     script = (
         begun().watch("10:00:00", CALL, PUT).option("10:00:00.5", PUT, bid=0.0, ask=0.05, volume=3).beat("10:00:02")
     )
     assert script.option_quotes(PUT) == []
-    (image,) = script.rows.images
+    (image,) = (row for row in script.rows.images if row.symbol == PUT)
     assert (image.symbol, script.clock(image.timestamp_us), image.bid, image.day_volume) == (PUT, "10:00:00.5", 0, 3)
     assert (image.ticker, image.right, image.strike, image.expiry) == ("QQQ", "P", 600 * 10**8, date(2026, 11, 20))
+
+
+def test_a_session_begins_with_what_is_known() -> None:
+    """A contract watched over night is in each day's images, also one that does not change."""
+    script = begun(NEXT).beat("2026-11-22 12:00:00").beat("2026-11-23 04:00:03").beat("2026-11-23 10:00:00")
+    made = [(script.clock(row.timestamp_us), row.bid) for row in script.rows.images]
+    assert made == [("03:00:00", 10**8), ("04:00:00", 10**8), ("2026-11-23 04:00:00", 10**8)]
 
 
 def test_volume_is_what_traded_in_the_second_since_the_reset_at_half_past_three() -> None:

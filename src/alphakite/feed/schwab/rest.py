@@ -46,6 +46,14 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class BadAnswer(TransientError):
+    """Schwab answered with another status than 200."""
+
+    def __init__(self, status: int, message: str, next_step: str) -> None:
+        super().__init__(message, next_step=next_step)
+        self.status = status
+
+
 class SchwabRest:
     """One HTTP client. `on_date_ms` is called with each answer's Date, epoch milliseconds."""
 
@@ -141,7 +149,7 @@ class SchwabRest:
             step = f"it is asked again after {self._pace.closed_s():.0f} s, half as often as before"
         if status == 401:
             step = 'the app must read "Ready For Use" and have both API products; it is asked again'
-        return TransientError(f"Schwab answered {status} to {path}" + (f": {words}" if words else ""), next_step=step)
+        return BadAnswer(status, f"Schwab answered {status} to {path}" + (f": {words}" if words else ""), step)
 
     async def _paced(self, path: str, params: dict[str, str], token: str) -> httpx.Response:
         if (closed_s := self._pace.closed_s()) > LONGEST_PACE_S:

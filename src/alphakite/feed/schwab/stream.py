@@ -3,7 +3,8 @@
 In:   the streamer's address, an access token, symbols.      Out:  every text message to `on_text`, as it arrived.
 The socket's pings are answered only after `on_flush`, so that a pong tells the server: all before it is journaled.
 It never reconnects. No command is sent before the login is acknowledged, and one at a time (Schwab's guide; two in
-flight can fail). Compression is not offered: a proxy's unasked permessage-deflate breaks clients.
+flight on a service can fail); those of several services may share a message. Compression is not offered: a proxy's
+unasked permessage-deflate breaks clients.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import contextlib
 import json
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import picows
@@ -154,16 +155,22 @@ class SchwabStream(picows.WSListener):
         if code not in SUCCESS:
             raise Refused("LOGIN", code, message)
 
-    async def reconcile(self, desired: Mapping[str, tuple[str, ...]]) -> list[Refusal]:
+    async def reconcile(self, desired: Mapping[str, tuple[str, ...]], together: Collection[str] = ()) -> list[Refusal]:
         """Bring the subscriptions to what is desired: service → symbols, the most important first.
 
         May be called at any time and again; a service that is not named keeps what it has. Returns what is desired
         and not subscribed. Raises Refused (the connection must be begun anew), Evicted, Stopped, TransientError.
+
+        Args:
+            together: services whose first commands go in one message, so that their images are of the same moment.
         """
         async with self._lock:
             self.subscriptions.want(desired)
             while plan := self.subscriptions.plan(self._loop.time()):
-                await self._apply(plan[0])
+                first = {command.service: command for command in reversed(plan) if command.service in together}
+                at_once = tuple(first[service] for service in together if service in first)
+                together = ()
+                await self._apply(at_once or plan[:1])
             self.ready = True
             return self.subscriptions.refusals(self._loop.time())
 
@@ -271,45 +278,71 @@ class SchwabStream(picows.WSListener):
 
     # ── commands ────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _apply(self, command: Command) -> None:
-        """Send one command of a plan and take its answer over."""
-        code, message = await self._command(command.service, command.command, command.parameters(), command)
-        verdict = self.subscriptions.took(command, code, message, self._loop.time())
-        self._raise_for(code, message)
-        if verdict is Verdict.BEGIN_ANEW:
-            raise Refused(command.command, code, message)
+    async def _apply(self, commands: Sequence[Command]) -> None:
+        """Send commands of a plan in one message, each of another service, and take the answers over."""
+        self._check()
+        asked = [self._request(one.service, one.command, one.parameters()) for one in commands]
+        self._send([request for request, _answer in asked])
+        unheard = dict(zip((request["requestid"] for request, _answer in asked), commands, strict=True))
+        try:
+            for (request, answer), command in zip(asked, commands, strict=True):
+                code, message = await self._answered(answer, command.command)
+                del unheard[request["requestid"]]
+                verdict = self.subscriptions.took(command, code, message, self._loop.time())
+                self._raise_for(code, message)
+                if verdict is Verdict.BEGIN_ANEW:
+                    raise Refused(command.command, code, message)
+        finally:
+            for request, answer in asked:
+                del self._answers[request["requestid"]]
+                if answer.done() and not answer.cancelled():
+                    answer.exception()  # of several the first is raised
+            self._late |= unheard
+            while len(self._late) > LATE_ANSWERS:
+                del self._late[next(iter(self._late))]
 
-    async def _command(
-        self, service: str, command: str, parameters: dict[str, Any], remembered: Command | None = None
-    ) -> tuple[int, str]:
-        """The code and text of Schwab's answer. `remembered`: its answer counts even if it comes too late."""
+    async def _command(self, service: str, command: str, parameters: dict[str, Any]) -> tuple[int, str]:
+        """The code and text of Schwab's answer."""
+        self._check()
+        request, answer = self._request(service, command, parameters)
+        self._send([request])
+        try:
+            return await self._answered(answer, command)
+        finally:
+            del self._answers[request["requestid"]]
+
+    def _check(self) -> None:
+        assert self._transport is not None
+        if self.ended.done() or self.ending is not None:
+            raise self._why()
+
+    def _request(
+        self, service: str, command: str, parameters: dict[str, Any]
+    ) -> tuple[dict[str, Any], asyncio.Future[tuple[int, str]]]:
+        """A request, and what its answer is told to."""
         self._next_id += 1
         request_id = str(self._next_id)
-        request = {
+        self._answers[request_id] = answer = self._loop.create_future()
+        return {
             "service": service,
             "requestid": request_id,
             "command": command,
             "SchwabClientCustomerId": self._streamer.customer_id,
             "SchwabClientCorrelId": self._streamer.correl_id,
             "parameters": parameters,
-        }
+        }, answer
+
+    def _send(self, requests: list[dict[str, Any]]) -> None:
         assert self._transport is not None
-        if self.ended.done() or self.ending is not None:
-            raise self._why()
-        answer = self._answers[request_id] = self._loop.create_future()
-        self._transport.send(picows.WSMsgType.TEXT, json.dumps({"requests": [request]}, separators=(",", ":")).encode())
+        self._transport.send(picows.WSMsgType.TEXT, json.dumps({"requests": requests}, separators=(",", ":")).encode())
+
+    async def _answered(self, answer: asyncio.Future[tuple[int, str]], command: str) -> tuple[int, str]:
         try:
             return await asyncio.wait_for(answer, ANSWER_TIMEOUT_S)
         except TimeoutError as error:
             raise TransientError(
                 f"no answer to {command} within {ANSWER_TIMEOUT_S:.0f} s", next_step="it is tried again"
             ) from error
-        finally:
-            del self._answers[request_id]
-            if remembered is not None and (not answer.done() or answer.cancelled()):
-                self._late[request_id] = remembered
-                while len(self._late) > LATE_ANSWERS:
-                    del self._late[next(iter(self._late))]
 
     def _take(self, answer: Answer) -> None:
         """A response to a command that waits or has been given up, or a notice."""
