@@ -1,7 +1,8 @@
 """`python -m bench` (`make bench`): measures on the same generated frames, in one run, and prints medians and ratios.
 
 Read ratios and CPU time, not wall time: the figures of two machines do not compare, those of one run do.
-Nothing but loopback, a temporary folder and the embedded PostgreSQL is used; under 3 minutes on 2 cores by default.
+Nothing but loopback, a temporary folder and the embedded PostgreSQL is used; about 7 minutes on 2 cores by default
+(options are measured at real time and over a day), half an hour with `--day`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import bench_decode, bench_greeks, bench_path
+from bench import bench_decode, bench_greeks, bench_options, bench_path
 from bench.child import ROOT, ChildError
 from bench.frames import make_tape
 from bench.report import table
 
-PARTS = ("decode", "path", "store", "greeks")
+PARTS = ("decode", "path", "store", "greeks", "options")
+SHORT_DAY_STEP = 30
 STORE_ROWS = 5_000
 
 
@@ -63,6 +65,10 @@ def main() -> int:
             if args.part in ("", "greeks"):
                 figures["greeks"] = bench_greeks.measure(args.repeat)
                 texts.append(bench_greeks.shown(figures["greeks"]))
+            if args.part in ("", "options"):
+                wanted = bench_options.Wanted(args.option_seconds, 1 if args.day else SHORT_DAY_STEP, args.repeat)
+                figures["options"] = bench_options.measure(wanted, Path(folder))
+                texts.append(bench_options.shown(figures["options"]))
     except ChildError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -101,6 +107,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--paced-seconds", type=float, default=6.0, metavar="S", help="length of the paced runs")
     parser.add_argument(
         "--case", default="", metavar="NAME", help="only this case of the path: flat_1s, flat_tick, paced_1s"
+    )
+    parser.add_argument(
+        "--option-seconds", type=int, default=60, metavar="S", help="real time of each load of options (default 60)"
+    )
+    parser.add_argument(
+        "--day", action="store_true", help=f"options: every second of the day, not one in {SHORT_DAY_STEP}"
     )
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the frames")
     return parser.parse_args()

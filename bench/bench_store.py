@@ -27,7 +27,8 @@ import asyncpg
 from alphakite.model import Batch, EquityRow, IndicatorRow
 from alphakite.store import embedded, migrate
 from alphakite.store.binary import EQUITY_COLUMNS, INDICATOR_COLUMNS, pack_equity, pack_indicators
-from alphakite.store.postgres import EPOCH, PostgresSink
+from alphakite.store.postgres import PostgresSink
+from alphakite.store.tables import EPOCH
 
 JOURNAL = "00000000-0000-0000-0000-00000000b3bc"
 START_US = 1_763_650_800_000_000

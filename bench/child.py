@@ -98,12 +98,18 @@ def listen() -> dict[str, Any] | None:
     return json.loads(line) if line else None
 
 
-def peak_rss_mb() -> float:
-    """The most memory this process has had resident, 10^6 bytes; ru_maxrss would count the parent's before exec."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+def peak_rss_mb(pid: int | str = "self") -> float:
+    """The most memory a process has had resident, 10^6 bytes; ru_maxrss would count the parent's before exec."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e6
     return float("nan")
+
+
+def own_cpu_s(pid: int) -> float:
+    """CPU seconds of one process, user and system, all its threads, none of its children."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
 def tree_cpu_s(pid: int) -> float | None:

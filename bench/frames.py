@@ -48,7 +48,7 @@ class Tape(msgspec.Struct):
     quotes: int
 
 
-class _Instrument:
+class Instrument:
     """One ticker's last values: prices in cents, cumulative volume in shares."""
 
     def __init__(self, key: str, rng: random.Random) -> None:
@@ -56,14 +56,15 @@ class _Instrument:
         self.last = rng.randrange(1_000, 80_000)
         self.volume = rng.randrange(10_000, 5_000_000)
 
-    def image(self) -> str:
+    def image(self, stamp_ms: int = IMAGE_MS) -> str:
+        """All fields, as a subscription's first item has them."""
         return IMAGE.format(
             key=self.key,
             bid=price_text(self.last - 1),
             ask=price_text(self.last + 1),
             last=price_text(self.last),
             volume=self.volume,
-            time=IMAGE_MS - 800,
+            time=stamp_ms - 800,
         )
 
     def delta(self, stamp_ms: int, rng: random.Random) -> str:
@@ -88,14 +89,14 @@ class _Instrument:
 def make_tape(quotes: int, *, seed: int = 1, tickers: int = TICKERS) -> Tape:
     """A tape of at least this many quotes, images not counted."""
     rng = random.Random(seed)
-    instruments = [_Instrument(f"T{number:03d}", rng) for number in range(tickers)]
-    image = _frame(IMAGE_MS, [instrument.image() for instrument in instruments])
+    instruments = [Instrument(f"T{number:03d}", rng) for number in range(tickers)]
+    image = framed("LEVELONE_EQUITIES", IMAGE_MS, [instrument.image() for instrument in instruments])
     frames: list[bytes] = []
     made = 0
     while made < quotes:
         stamp_ms = OPEN_MS + STEP_MS * len(frames)
         chosen = rng.sample(instruments, min(tickers, _keys(rng)))
-        frames.append(_frame(stamp_ms, [instrument.delta(stamp_ms, rng) for instrument in chosen]))
+        frames.append(framed("LEVELONE_EQUITIES", stamp_ms, [instrument.delta(stamp_ms, rng) for instrument in chosen]))
         made += len(chosen)
     return Tape([instrument.key for instrument in instruments], image, frames, made)
 
@@ -124,9 +125,9 @@ def _keys(rng: random.Random) -> int:
     return min(MAX_KEYS, max(1, round(rng.lognormvariate(CENTRE, SPREAD))))
 
 
-def _frame(stamp_ms: int, items: list[str]) -> bytes:
+def framed(service: str, stamp_ms: int, items: list[str]) -> bytes:
+    """A message of one service's changed fields."""
     content = ",".join(items)
-    text = (
-        f'{{"data":[{{"service":"LEVELONE_EQUITIES", "timestamp":{stamp_ms},"command":"SUBS","content":[{content}]}}]}}'
-    )
-    return text.encode()
+    return (
+        f'{{"data":[{{"service":"{service}", "timestamp":{stamp_ms},"command":"SUBS","content":[{content}]}}]}}'
+    ).encode()

@@ -40,6 +40,8 @@ class Server:
         self._quotes = array("d", (frame.count(b'"key"') for frame in frames))
         self._client: asyncio.StreamWriter | None = None
         self._port = 0
+        self._now_ms = IMAGE_MS - 1000
+        """What HTTP answers tell as the time."""
 
     async def run(self) -> None:
         """Until stdin ends."""
@@ -104,7 +106,7 @@ class Server:
                     return await self._commands(reader, writer)
                 await reader.readexactly(int(fields.get(b"content-length", b"0")))
                 body = self._answer(head.split(b" ")[1].decode())
-                date = email.utils.formatdate(IMAGE_MS // 1000 - 1, usegmt=True).encode()
+                date = email.utils.formatdate(self._now_ms // 1000, usegmt=True).encode()
                 writer.write(
                     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: %b\r\nContent-Length: %d\r\n\r\n%b"
                     % (date, len(body), body)
@@ -161,14 +163,14 @@ async def read_message(reader: asyncio.StreamReader) -> bytes | None:
             return None
 
 
-def acknowledged(request: dict[str, Any]) -> bytes:
+def acknowledged(request: dict[str, Any], stamp_ms: int = IMAGE_MS - 500) -> bytes:
     """The streamer's answer to a command that succeeded."""
     answer = {
         "service": request["service"],
         "command": request["command"],
         "requestid": request["requestid"],
         "SchwabClientCorrelId": "correlation",
-        "timestamp": IMAGE_MS - 500,
+        "timestamp": stamp_ms,
         "content": {"code": 0, "msg": f"{request['command']} command succeeded"},
     }
     return json.dumps({"response": [answer]}, separators=(",", ":")).encode()

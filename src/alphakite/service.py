@@ -122,7 +122,7 @@ class Service:
         )
         asking.wants_history, asking.awaiting_history = drain.wants_history, drain.awaiting_history
         asking.silent_tickers = drain.silent_tickers
-        capture.note_sign_in = self._note_sign_in
+        capture.note_sign_in, capture.on_step = self._note_sign_in, step
         drain.observe = observing.see
         chains = Chains(settings, clock, journal, rest, self.status, stopping)
         chains.begun, capture.settled = capture.begun, chains.settled

@@ -86,6 +86,8 @@ class Capture:
         """Set once the options to watch are known; a connection waits a little for it."""
         self.note_refusals: Callable[[list[Refusal]], None] = lambda _refusals: None
         """Told what Schwab refused, each time it was asked."""
+        self.on_step: Callable[[str], None] = lambda _step: None
+        """The crash tests' hook."""
         self.note_sign_in: Callable[[SignIn], None] = lambda _found: None
         """Told what became of the sign-in, before its own timer looks."""
 
@@ -269,12 +271,17 @@ class Capture:
         contracts, order = self._contracts_wanted, self._options_order
         if added := [ticker for ticker in wanted if ticker not in before]:
             self._configure((*before, *added))
+        changing = contracts != self._contracts
         if (more := _joined(self._contracts, contracts)) != self._contracts:
             self._configure_options(more)
         self._journal.flush()
+        if changing:
+            self.on_step("options_configured")
         refusals = await stream.reconcile(
             {"LEVELONE_EQUITIES": wanted, "LEVELONE_OPTIONS": order, "CHART_EQUITY": wanted}, together
         )
+        if changing:
+            self.on_step("options_told")
         self._note_refusals(refusals)
         if wanted != self._tickers:
             self._configure(wanted)
