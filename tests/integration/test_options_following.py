@@ -78,7 +78,8 @@ class Watching:
         """As a kill would end it: nothing is said, nothing more is written."""
         for task in self.tasks:
             task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        _, alive = await asyncio.wait(self.tasks, timeout=DEADLINE_S)
+        assert not alive, "a cancellation was swallowed"
         await self.rest.close()
         self.journal.close()
 

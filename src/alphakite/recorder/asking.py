@@ -19,6 +19,7 @@ from alphakite.errors import SignInError, TransientError
 from alphakite.feed.schwab.rest import Answer, SchwabRest
 from alphakite.journal.record import Kind
 from alphakite.journal.writer import JournalWriter
+from alphakite.recorder.ending import wait_within
 from alphakite.sessions import EXCHANGE, previous_session
 from alphakite.symbols import is_index
 
@@ -88,8 +89,7 @@ class Asking:
         keep_answer(self._journal, self._clock, answer)
 
     async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+        await wait_within(self._stopping, seconds)
 
 
 def keep_answer(journal: JournalWriter, clock: Clock, answer: Answer) -> None:

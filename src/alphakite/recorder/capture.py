@@ -30,6 +30,7 @@ from alphakite.journal.writer import JournalWriter
 from alphakite.metrics import Status
 from alphakite.recorder.asking import Asking
 from alphakite.recorder.backoff import Backoff
+from alphakite.recorder.ending import end, wait_within
 
 BACKOFF_FIRST_S = 0.25
 BACKOFF_MOST_S = 60.0
@@ -174,10 +175,7 @@ class Capture:
             await asyncio.wait({history, settled}, timeout=HISTORY_WAIT_S)
             await self._stream_until_end(streamer)
         finally:
-            for task in (history, settled):
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, TransientError):
-                    await task
+            await end(history, settled, expected=(TransientError,))
 
     async def _options_settled(self) -> None:
         if self.settled is not None:
@@ -210,9 +208,7 @@ class Capture:
         finally:
             self._stream = None
             if retelling is not None:
-                retelling.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await retelling
+                await end(retelling)
             if stream is not None:
                 stream.close()
             if self._stopping.is_set():
@@ -246,8 +242,7 @@ class Capture:
         told, retry_s = False, None
         together: tuple[str, ...] = AT_ONCE
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._retell.wait(), retry_s)
+            await wait_within(self._retell, retry_s)
             self._retell.clear()
             try:
                 retry_s = await self._tell(stream, together)
@@ -334,10 +329,7 @@ class Capture:
                 waiting.result()
                 self._status.capture, self._status.reason = "connecting", ""
         finally:
-            for task in (waiting, stopping):
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            await end(waiting, stopping)
         self._denied = 0
         self._backoff.reset()
 
@@ -373,8 +365,7 @@ class Capture:
         self._journal.append(kind, conn, self._clock.now_ns(), json.dumps(event, separators=(",", ":")).encode())
 
     async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+        await wait_within(self._stopping, seconds)
 
 
 def derive_settings(settings: Settings, tickers: tuple[str, ...]) -> DeriveSettings:

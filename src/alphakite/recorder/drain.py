@@ -25,6 +25,7 @@ from alphakite.metrics import Status, service_status
 from alphakite.model import Batch, Metrics
 from alphakite.recorder.backoff import Backoff
 from alphakite.recorder.deriver import Deriver
+from alphakite.recorder.ending import wait_within
 from alphakite.sessions import exchange_date, session_on
 
 EMPTY_COMMIT_S = 10.0
@@ -141,8 +142,7 @@ class Drain:
             if stopping and caught_up and engine.state.seq == cut_seq:
                 break
             if not records:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._written.wait(), min(self._settings.batch_interval, 0.25))
+                await wait_within(self._written, min(self._settings.batch_interval, 0.25))
                 if not self._capture_ended:
                     await asyncio.sleep(min(self._settings.batch_interval, GATHER_S))
         if commit is not None:

@@ -9,7 +9,6 @@ Plans are made when a price has left the quiet interval of the last one, when so
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,6 +35,7 @@ from alphakite.model import PRICE_SCALE
 from alphakite.recorder.asking import keep_answer
 from alphakite.recorder.backoff import Backoff
 from alphakite.recorder.discovery import fetch_chain
+from alphakite.recorder.ending import wait_within
 from alphakite.recorder.following import (
     Change,
     FollowState,
@@ -162,8 +162,7 @@ class Chains:
                     await self._step()
                 self._ask()
                 await asyncio.sleep(REST_S if due else 0)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), LOOK_S)
+                await wait_within(self._news, LOOK_S)
         finally:
             tasks = ending, *self._asking.values()
             for task in tasks:

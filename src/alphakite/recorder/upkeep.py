@@ -6,7 +6,6 @@ In:   the writer.      Out:  what was appended is durable at most an interval la
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from alphakite.config import Settings
 from alphakite.errors import FatalError
 from alphakite.journal.record import Kind
 from alphakite.journal.writer import JournalWriter, Pending, free_mb
+from alphakite.recorder.ending import wait_within
 
 DISK_CHECK_S = 5.0
 
@@ -54,8 +54,7 @@ class Upkeep:
         """Until the service stops."""
         checked = 0.0
         while not self._stopping.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), self._settings.journal_fsync_interval)
+            await wait_within(self._stopping, self._settings.journal_fsync_interval)
             self._note_step()
             self._journal.flush()  # a frame may wait for the rest of a read that never comes
             await self.sync()
