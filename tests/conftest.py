@@ -20,14 +20,14 @@ from alphakite.config import SPECS
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
 CHECKOUT = Path(__file__).parent.parent
-LONGEST = ("test_kills", "test_seven_days", "test_option_trend_day", "test_option_roll", "test_outside_clients",
-           "test_batches", "test_custom_indicators", "test_tickers", "test_sim_days", "test_following",
-           "test_stream_faults", "test_kill_moments", "test_index_fallback", "test_simulator", "test_demo",
-           "test_trimmed", "test_sim_option_tape", "test_sim_market", "test_sim_option_tapes", "test_database_away",
-           "test_observing")  # fmt: skip
+LONGEST = ("test_kills", "test_option_kills", "test_seven_days", "test_option_trend_day", "test_option_roll",
+           "test_outside_clients", "test_batches", "test_custom_indicators", "test_tickers", "test_sim_days",
+           "test_following", "test_stream_faults", "test_kill_moments", "test_index_fallback", "test_simulator",
+           "test_demo", "test_trimmed", "test_sim_option_tape", "test_sim_market", "test_sim_option_tapes",
+           "test_database_away", "test_observing")  # fmt: skip
 """By name of the file, the longest first."""
-APART = ("test_outside_clients", "test_stream_faults", "test_kill_moments", "test_index_fallback", "test_simulator",
-         "test_sim_days", "test_following")  # fmt: skip
+APART = ("test_outside_clients", "test_option_kills", "test_stream_faults", "test_kill_moments", "test_index_fallback",
+         "test_simulator", "test_sim_days", "test_following")  # fmt: skip
 TOGETHER = ("contract", "migration")
 """Folders with a server of their own for all their files."""
 

@@ -103,7 +103,8 @@ class Contract(Tracked):
         self._settle(gap, lost_from_us, at, now, settings, rows)
         if update.security_status is not UNSET:
             self._note_status(update.security_status, at, rows)
-        self.last_stored = self.book.stored()
+        if not self.last_stored or at.ts_us > lost_from_us:  # else nothing was lost, and its second goes on
+            self.last_stored = self.book.stored()
         rows.images.append(self.seen(at.ts_us, journal_no, at.seq, at.item))
 
     def update(self, update: OptionUpdate, at: At, now: Moment, rows: Rows, per_tick: int | None = None) -> None:

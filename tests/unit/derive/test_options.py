@@ -94,6 +94,14 @@ def test_a_lost_connection_is_a_gap_of_each_contract() -> None:
     ]
 
 
+def test_no_time_lost_loses_no_row() -> None:
+    """A connection lost and an image at one moment: what had changed in that second is its row."""
+    script = begun().option("10:00:00.2", CALL, bid=1.05, volume=5).down("10:00:00.2").connect()
+    script.option("10:00:00.2", CALL, bid=1.05, ask=1.1, volume=5).beat("10:00:01")
+    assert script.option_quotes(CALL) == [("10:00:00", 1.05, 1.1, 5, 5, "")]
+    assert script.gaps(CALL) == [("10:00:00.2", "10:00:00.2", "socket_down", 0)]
+
+
 def test_let_go_and_wanted_again() -> None:
     """What is let go makes nothing more; wanted again in the session, the time between is a gap."""
     script = begun(CALL, PUT).option("10:00:00", PUT, volume=5).beat("10:00:01").watch("10:00:01.5", CALL)
