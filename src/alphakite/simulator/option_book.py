@@ -204,6 +204,8 @@ class OptionBook:
         if mixed(known.salt ^ time_ms) & 7 == 0:
             wide += tick
         bid = (middle - wide // 2) // tick * tick
+        if bid + wide < middle:  # what it is worth lies between the two
+            bid += tick
         if bid < 0:
             bid = 0
         return bid, bid + wide, spot
