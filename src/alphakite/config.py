@@ -28,8 +28,6 @@ TICKER = re.compile(r"[A-Z0-9./$-]{1,24}")
 STRIKES_OF_DELTA = re.compile(r"delta(0?\.\d{1,4}|0)-(0?\.\d{1,4}|1)")
 INDICATOR = re.compile(r"[A-Za-z_][\w.]*(?::[A-Za-z_]\w*)?")
 RESERVED = (
-    "SUPABASE_URL",
-    "SUPABASE_SERVICE_ROLE_KEY",
     "DASHBOARD_*",
     "ALLOW_ANON_READ",
     "DATABASE_MAX_MB",
@@ -95,7 +93,10 @@ class Settings:
     """Rows in one transaction."""
     batch_interval: float
     database_url: str
-    """Empty: the embedded PostgreSQL in the data folder."""
+    """Empty: Supabase's REST if it is named, else the embedded PostgreSQL in the data folder."""
+    supabase_url: str
+    """A Supabase project's address, without a slash at its end; "" if none. DATABASE_URL goes before it."""
+    supabase_service_role_key: str
     schwab_api_url: str
     """Without a slash at its end."""
     schwab_app_key: str
@@ -224,6 +225,10 @@ def load(
     if bool(values.get("schwab_app_key")) != bool(values.get("schwab_app_secret")):
         lacking = "SCHWAB_APP_SECRET" if values.get("schwab_app_key") else "SCHWAB_APP_KEY"
         problems.append(f"{lacking} is not set: SCHWAB_APP_KEY and SCHWAB_APP_SECRET go together")
+    half = bool(values.get("supabase_url")) != bool(values.get("supabase_service_role_key"))
+    if half and not values.get("database_url"):
+        lacking = "SUPABASE_SERVICE_ROLE_KEY" if values.get("supabase_url") else "SUPABASE_URL"
+        problems.append(f"{lacking} is not set: SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY go together")
     if problems:
         raise ConfigError(
             problems[0] if len(problems) == 1 else f"{len(problems)} settings are wrong:\n  " + "\n  ".join(problems),
@@ -363,6 +368,18 @@ def _api_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _supabase_url(text: str) -> str:
+    """The project's address; what people copy along with it is cut off."""
+    return _api_url(text.rstrip("/").removesuffix("/rest/v1")) if text else ""
+
+
+def _service_key(text: str) -> str:
+    """Of the service role; the other new key is told by its name. It travels in a header."""
+    if text.startswith("sb_publishable_") or not all("!" <= one <= "~" for one in text):
+        raise ValueError
+    return text
+
+
 def _optional_file(text: str) -> Path | None:
     return Path(text) if text else None
 
@@ -447,6 +464,12 @@ SPECS: dict[str, Spec] = {
     "BATCH_SIZE": Spec("500", "a whole number from 1 to 100000", _whole(1, 100_000)),
     "BATCH_INTERVAL": _seconds("1.0", 0.01, 60),
     "DATABASE_URL": Spec("", "postgresql://USER:PASSWORD@HOST:PORT/NAME", _database_url, secret=True),
+    "SUPABASE_URL": Spec(
+        "", "https://PROJECT.supabase.co, or http:// on this machine or a private address", _supabase_url
+    ),
+    "SUPABASE_SERVICE_ROLE_KEY": Spec(
+        "", "the project's service_role key or an sb_secret_ key", _service_key, secret=True
+    ),
     "SCHWAB_API_URL": Spec(
         "https://api.schwabapi.com", "an https:// address, or http:// on this machine or a private address", _api_url
     ),

@@ -35,12 +35,13 @@ from alphakite.metrics import SignInStatus, Status, overall, write_status
 from alphakite.notify import Notifier
 from alphakite.recorder.asking import Asking
 from alphakite.recorder.capture import Capture
-from alphakite.recorder.drain import Drain
+from alphakite.recorder.drain import Drain, Sink
 from alphakite.recorder.observing import Observing
 from alphakite.recorder.options import Chains
 from alphakite.recorder.upkeep import Upkeep
 from alphakite.store.database import Database
 from alphakite.store.postgres import PostgresSink
+from alphakite.store.rest import RestSink
 
 STOP_WITHIN_S = 8.0
 STATUS_INTERVAL_S = 0.5
@@ -105,7 +106,7 @@ class Service:
             tokens,
             lambda date_ms: None if capture.connected else clock.observe_ms(date_ms),
         )
-        sink = PostgresSink(database.dsn, clock_mode=settings.clock, on_step=step)
+        sink = make_sink(settings, database, step)
         stopping = asyncio.Event()
         upkeep = Upkeep(settings, clock, journal, stopping, self._synced)
         asking = Asking(settings, clock, journal, rest, stopping)
@@ -280,6 +281,14 @@ class Service:
             capture.want(fresh.tickers)
             chains.want(fresh)
         self._notifier.ready("recording")
+
+
+def make_sink(settings: Settings, database: Database, step: Callable[[str], None]) -> Sink:
+    """Where rows go: DATABASE_URL, else Supabase's REST, else the embedded database."""
+    if settings.supabase_url and not settings.database_url:
+        url, key = settings.supabase_url, settings.supabase_service_role_key
+        return RestSink(url, key, clock_mode=settings.clock, on_step=step)
+    return PostgresSink(database.dsn, clock_mode=settings.clock, on_step=step)
 
 
 async def _for_ever(work: Coroutine[Any, Any, None]) -> None:

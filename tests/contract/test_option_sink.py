@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest_asyncio
+from tests.contract.conftest import Maker
 
 from alphakite.model import (
     Batch,
@@ -23,8 +24,8 @@ from alphakite.model import (
     ModelValues,
     OptionRow,
 )
+from alphakite.recorder.drain import Sink
 from alphakite.store.compare import Comparison
-from alphakite.store.postgres import PostgresSink
 
 D = Decimal
 JOURNAL = str(uuid.UUID(int=7))
@@ -78,22 +79,15 @@ async def reader(database_url: str) -> AsyncIterator[Any]:
     await connection.close()
 
 
-def sink_of(dsn: str, on_step: Callable[[str], None] = lambda step: None) -> PostgresSink:
-    async def provide() -> str:
-        return dsn
-
-    return PostgresSink(provide, clock_mode="system", on_step=on_step)
-
-
 @pytest_asyncio.fixture
-async def sink(database_url: str) -> AsyncIterator[PostgresSink]:
+async def sink(database_url: str, sink_of: Maker) -> AsyncIterator[Sink]:
     made = sink_of(database_url)
     await made.open(JOURNAL)
     yield made
     await made.close()
 
 
-async def test_values_read_as_they_were(sink: PostgresSink, reader: Any) -> None:
+async def test_values_read_as_they_were(sink: Sink, reader: Any) -> None:
     """Exact decimals of vendor and model, dates, sizes, flags in words; what is absent is NULL."""
     assert await sink.write(batch(0, 1)) == 0
     rows = await reader.fetch(
@@ -136,7 +130,7 @@ async def test_values_read_as_they_were(sink: PostgresSink, reader: Any) -> None
     assert (ended["expiries"], ended["added"], ended["item"]) == ([], [], 1)
 
 
-async def test_absent_values(sink: PostgresSink, reader: Any) -> None:
+async def test_absent_values(sink: Sink, reader: Any) -> None:
     """Each optional value may be NULL by itself."""
     names = OptionRow.__struct_fields__[6:20]
     made = Batch(JOURNAL, 0, 1, START_US)
@@ -147,7 +141,7 @@ async def test_absent_values(sink: PostgresSink, reader: Any) -> None:
     assert [[name for name in columns if row[name] is None] for row in rows] == [[name] for name in columns]
 
 
-async def test_updates_of_one_moment(sink: PostgresSink, reader: Any) -> None:
+async def test_updates_of_one_moment(sink: Sink, reader: Any) -> None:
     """Under OPTION_RESOLUTION=tick a moment has as many rows as updates."""
     made = Batch(JOURNAL, 0, 1, START_US)
     made.options = [option(1, journal_no=1, seq=9, item=item) for item in range(3)]
@@ -155,7 +149,7 @@ async def test_updates_of_one_moment(sink: PostgresSink, reader: Any) -> None:
     assert await reader.fetchval("select array_agg(item order by item) from public.option_prices") == [0, 1, 2]
 
 
-async def test_where_journals_overlap(sink: PostgresSink, reader: Any, database_url: str) -> None:
+async def test_where_journals_overlap(sink: Sink, reader: Any, database_url: str, sink_of: Maker) -> None:
     """The first row stays, the others are counted; each journal's images, and what it followed, are its own."""
     await sink.write(batch(0, 2))
     other_id = str(uuid.uuid4())
@@ -173,7 +167,7 @@ async def test_where_journals_overlap(sink: PostgresSink, reader: Any, database_
     await other.close()
 
 
-async def test_together_or_not_at_all(database_url: str, reader: Any) -> None:
+async def test_together_or_not_at_all(database_url: str, reader: Any, sink_of: Maker) -> None:
     """Before COMMIT nothing is in: a sink that dies there leaves no rows and no position; then all of it once."""
 
     class Died(Exception):
@@ -197,7 +191,7 @@ async def test_together_or_not_at_all(database_url: str, reader: Any) -> None:
     await sink.close()
 
 
-async def test_two_sinks_meet_a_new_definition(database_url: str, reader: Any) -> None:
+async def test_two_sinks_meet_a_new_definition(database_url: str, reader: Any, sink_of: Maker) -> None:
     """At the same time: one id; a later sink finds it again."""
     journals = [str(uuid.uuid4()) for _ in range(4)]
     sinks = [sink_of(database_url) for _ in journals]
@@ -213,7 +207,7 @@ async def test_two_sinks_meet_a_new_definition(database_url: str, reader: Any) -
         await one.close()
 
 
-async def compared(reader: Any, sink: PostgresSink, derived: Batch) -> dict[str, tuple[int, int]]:
+async def compared(reader: Any, sink: Sink, derived: Batch) -> dict[str, tuple[int, int]]:
     """Rows derived and keys that differ, by table of options."""
     comparison = Comparison(reader, sink.journal_no)
     await comparison.prepare()
@@ -225,7 +219,7 @@ async def compared(reader: Any, sink: PostgresSink, derived: Batch) -> dict[str,
     return {name: one for name, one in found.items() if name.startswith("option_")}
 
 
-async def test_derived_again(sink: PostgresSink, reader: Any) -> None:
+async def test_derived_again(sink: Sink, reader: Any) -> None:
     """Equal, or told: another value, a row that is not stored, one that was not derived."""
     await sink.write(batch(0, 6))
     same = {"option_prices": 12, "option_images": 2, "option_contracts": 2, "option_following": 2}
@@ -251,7 +245,7 @@ async def test_derived_again(sink: PostgresSink, reader: Any) -> None:
     assert (found["option_prices"], found["option_images"]) == ((13, 1), (3, 1))
 
 
-async def test_stored_and_not_derived(sink: PostgresSink, reader: Any) -> None:
+async def test_stored_and_not_derived(sink: Sink, reader: Any) -> None:
     """A contract without a derived row is missed, under whatever ticker; also a whole table. Not another journal's."""
     await sink.write(batch(0, 6))
     less = batch(0, 6)
@@ -275,7 +269,7 @@ async def test_stored_and_not_derived(sink: PostgresSink, reader: Any) -> None:
     assert (await compared(reader, sink, batch(0, 6)))["option_prices"] == (12, 6)
 
 
-async def test_cleaning(sink: PostgresSink, reader: Any) -> None:
+async def test_cleaning(sink: Sink, reader: Any) -> None:
     """Rows and images older than so many days; definitions stay."""
     old = batch(0, 2)
     back_us = 40 * 86_400_000_000

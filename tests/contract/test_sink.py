@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 import pytest_asyncio
+from tests.contract.conftest import Maker, postgres_sink
 
 from alphakite.errors import ConfigError, FatalError, TransientError
 from alphakite.model import (
@@ -27,9 +28,9 @@ from alphakite.model import (
     Metrics,
     QualityEvent,
 )
+from alphakite.recorder.drain import Sink
 from alphakite.store.compare import Comparison
 from alphakite.store.database import transaction_pooled
-from alphakite.store.postgres import PostgresSink
 
 JOURNAL = str(uuid.UUID(int=7))
 START_US = 1_700_000_000_000_000
@@ -48,13 +49,6 @@ def batch(after: int, last: int, *, journal: str = JOURNAL, offset: int = 0) -> 
     )
 
 
-def sink_of(dsn: str, on_step: Callable[[str], None] = lambda step: None, mode: str = "system") -> PostgresSink:
-    async def provide() -> str:
-        return dsn
-
-    return PostgresSink(provide, clock_mode=mode, on_step=on_step)
-
-
 @pytest_asyncio.fixture
 async def reader(database_url: str) -> AsyncIterator[Any]:
     connection = await asyncpg.connect(database_url)
@@ -63,14 +57,14 @@ async def reader(database_url: str) -> AsyncIterator[Any]:
 
 
 @pytest_asyncio.fixture
-async def sink(database_url: str) -> AsyncIterator[PostgresSink]:
+async def sink(database_url: str, sink_of: Maker) -> AsyncIterator[Sink]:
     made = sink_of(database_url)
     assert await made.open(JOURNAL) == 0
     yield made
     await made.close()
 
 
-async def test_rows_and_position_together(sink: PostgresSink, reader: Any, database_url: str) -> None:
+async def test_rows_and_position_together(sink: Sink, reader: Any, database_url: str, sink_of: Maker) -> None:
     """What is written is there, and a new sink of the same journal begins behind it."""
     assert await sink.write(batch(0, 3)) == 0
     assert await sink.write(batch(3, 5)) == 0
@@ -86,7 +80,7 @@ async def test_rows_and_position_together(sink: PostgresSink, reader: Any, datab
     await other.close()
 
 
-async def test_values_read_as_they_were(sink: PostgresSink, reader: Any) -> None:
+async def test_values_read_as_they_were(sink: Sink, reader: Any) -> None:
     """Exact decimals, as many as there are; NULL is not zero; times to the microsecond; flags in words."""
     prices = [0, 1, 16_742_000_000, 100_000_000, 10_000, 999_999_999_999_999_999, -3_763_000_000, 123_456_789, None]
     equity = [
@@ -128,7 +122,9 @@ def with_values(after: int, last: int, *, journal: str = JOURNAL) -> Batch:
     return made
 
 
-async def test_custom_values_beside_the_built_in_ones(sink: PostgresSink, reader: Any, database_url: str) -> None:
+async def test_custom_values_beside_the_built_in_ones(
+    sink: Sink, reader: Any, database_url: str, sink_of: Maker
+) -> None:
     """One row an output, by definition; `all_indicators` has them in one row. A later sink keeps the ids."""
     assert await sink.write(with_values(0, 2)) == 0
     assert await sink.write(batch(2, 3)) == 0
@@ -160,7 +156,7 @@ async def test_custom_values_beside_the_built_in_ones(sink: PostgresSink, reader
     await again.close()
 
 
-async def test_custom_values_where_journals_overlap(sink: PostgresSink, reader: Any, database_url: str) -> None:
+async def test_custom_values_where_journals_overlap(sink: Sink, reader: Any, database_url: str, sink_of: Maker) -> None:
     """The first row stays, as with every other table."""
     await sink.write(with_values(0, 2))
     other_id = str(uuid.uuid4())
@@ -172,7 +168,7 @@ async def test_custom_values_where_journals_overlap(sink: PostgresSink, reader: 
     await other.close()
 
 
-async def test_custom_values_are_compared(sink: PostgresSink, reader: Any) -> None:
+async def test_custom_values_are_compared(sink: Sink, reader: Any) -> None:
     """Derived again: equal, or told; what an older definition made is not judged."""
     older = with_values(0, 2)
     older.values = [IndicatorValueRow("QQQ", START_US + 1_000_000, definition("ema21", digest="older"), 1, 0)]
@@ -194,7 +190,7 @@ async def test_custom_values_are_compared(sink: PostgresSink, reader: Any) -> No
             await reader.execute(f"drop table again_{name}")
 
 
-async def test_two_sinks_meet_a_new_definition(database_url: str, reader: Any) -> None:
+async def test_two_sinks_meet_a_new_definition(database_url: str, reader: Any, sink_of: Maker) -> None:
     """At the same time: one id."""
     sinks = [sink_of(database_url) for _ in range(4)]
     journals = [str(uuid.uuid4()) for _ in sinks]
@@ -212,7 +208,7 @@ async def test_two_sinks_meet_a_new_definition(database_url: str, reader: Any) -
         await one.close()
 
 
-async def test_gaps_and_events(sink: PostgresSink, reader: Any) -> None:
+async def test_gaps_and_events(sink: Sink, reader: Any) -> None:
     """A gap is opened, then closed by a later row of the same key, also within one batch; an event is kept once."""
     gap = GapRow("QQQ", START_US, None, "socket_down", None)
     closed = GapRow("QQQ", START_US, START_US + 5, "socket_down", 77)
@@ -226,14 +222,14 @@ async def test_gaps_and_events(sink: PostgresSink, reader: Any) -> None:
     assert await reader.fetchval("select count(*) from public.quality_events") == 1
 
 
-async def test_an_empty_batch_moves_the_position(sink: PostgresSink, reader: Any) -> None:
+async def test_an_empty_batch_moves_the_position(sink: Sink, reader: Any) -> None:
     """Records that cause no rows are committed too."""
     await sink.write(Batch(JOURNAL, 0, 40, START_US))
     row = await reader.fetchrow("select * from store.journals")
     assert (row["committed_seq"], row["committed_ts"]) == (40, datetime.fromtimestamp(START_US / 1e6, UTC))
 
 
-async def test_the_same_batch_twice(sink: PostgresSink, reader: Any) -> None:
+async def test_the_same_batch_twice(sink: Sink, reader: Any) -> None:
     """A batch whose answer was lost is given again: it is stored once, and is no duplicate."""
     assert await sink.write(batch(0, 3)) == 0
     assert await sink.write(batch(0, 3)) == 0
@@ -241,7 +237,7 @@ async def test_the_same_batch_twice(sink: PostgresSink, reader: Any) -> None:
     assert await reader.fetchval("select sum(duplicates) from store.journals") == 0
 
 
-async def test_overlapping_journals(sink: PostgresSink, reader: Any, database_url: str) -> None:
+async def test_overlapping_journals(sink: Sink, reader: Any, database_url: str, sink_of: Maker) -> None:
     """Where two journals overlap the first row stays as it is, and the others are counted."""
     await sink.write(batch(0, 4))
     other_id = str(uuid.uuid4())
@@ -257,7 +253,7 @@ async def test_overlapping_journals(sink: PostgresSink, reader: Any, database_ur
     await other.close()
 
 
-async def test_a_second_recorder_is_found_out(sink: PostgresSink, reader: Any, database_url: str) -> None:
+async def test_a_second_recorder_is_found_out(sink: Sink, reader: Any, database_url: str, sink_of: Maker) -> None:
     """Two recorders of copies of one journal: the one that comes late stops, and nothing of its is stored."""
     twin = sink_of(database_url)
     await twin.open(JOURNAL)
@@ -326,7 +322,7 @@ async def test_a_severed_connection(database_url: str, reader: Any, word: bytes,
     proxy = Severing(("127.0.0.1", parts.port or 0), word, let_through)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    sink = sink_of(database_url.replace(f":{parts.port}/", f":{port}/"))
+    sink = postgres_sink(database_url.replace(f":{parts.port}/", f":{port}/"))
     await sink.open(JOURNAL)
     with pytest.raises(TransientError):
         await sink.write(batch(0, 3))
@@ -343,7 +339,7 @@ async def test_a_severed_connection(database_url: str, reader: Any, word: bytes,
     await server.wait_closed()
 
 
-async def test_steps_surround_the_commit(database_url: str, reader: Any) -> None:
+async def test_steps_surround_the_commit(database_url: str, reader: Any, sink_of: Maker) -> None:
     """The crash tests' hook: nothing is in before before_commit, all is in at after_commit."""
     seen: list[str] = []
     sink = sink_of(database_url, seen.append)
@@ -353,7 +349,7 @@ async def test_steps_surround_the_commit(database_url: str, reader: Any) -> None
     await sink.close()
 
 
-async def test_killed_backend_is_transient(sink: PostgresSink, reader: Any) -> None:
+async def test_killed_backend_is_transient(sink: Sink, reader: Any) -> None:
     """The server ends our connections (restart, fail-over): the next write goes through."""
     await sink.write(batch(0, 1))
     await reader.execute(
@@ -366,7 +362,7 @@ async def test_killed_backend_is_transient(sink: PostgresSink, reader: Any) -> N
     assert await reader.fetchval("select count(*) from public.equity_data") == 2
 
 
-async def test_a_table_that_is_gone(database_url: str, reader: Any) -> None:
+async def test_a_table_that_is_gone(database_url: str, reader: Any, sink_of: Maker) -> None:
     """A schema that does not fit needs a person, who mends it; then the same batch is stored."""
     sink = sink_of(database_url)
     await sink.open(JOURNAL)
@@ -382,11 +378,11 @@ async def test_nobody_listens(database_url: str) -> None:
     """A database that is away is transient from the first moment."""
     with contextlib.closing(await _unused()) as closed:
         port = closed.getsockname()[1]
-    sink = sink_of(f"postgresql://postgres:x@127.0.0.1:{port}/postgres")
+    sink = postgres_sink(f"postgresql://postgres:x@127.0.0.1:{port}/postgres")
     with pytest.raises(TransientError):
         await sink.open(JOURNAL)
     parts = urlsplit(database_url)
-    wrong = sink_of(database_url.replace(parts.password or "", "wrong"))
+    wrong = postgres_sink(database_url.replace(parts.password or "", "wrong"))
     with pytest.raises(ConfigError, match="sign-in"):
         await wrong.open(JOURNAL)
 
@@ -399,7 +395,7 @@ async def _unused() -> Any:
     return probe
 
 
-async def test_feed_clock(database_url: str, reader: Any) -> None:
+async def test_feed_clock(database_url: str, reader: Any, sink_of: Maker) -> None:
     """Under CLOCK=feed stream_now() is the last committed record's time; metrics are stamped with it."""
     sink = sink_of(database_url, mode="feed")
     await sink.open(JOURNAL)
@@ -423,7 +419,7 @@ async def test_feed_clock(database_url: str, reader: Any) -> None:
     await plain.close()
 
 
-async def test_statistics_and_cleaning(sink: PostgresSink, reader: Any) -> None:
+async def test_statistics_and_cleaning(sink: Sink, reader: Any) -> None:
     """Daily statistics follow a refresh; cleaning removes what is older and says how much."""
     await sink.write(batch(0, 3))
     await sink.refresh_stats()
@@ -438,7 +434,7 @@ async def test_statistics_and_cleaning(sink: PostgresSink, reader: Any) -> None:
         await reader.fetchval("select public.cleanup_old_equity_data(-1)")
 
 
-async def test_metrics_do_not_wait_for_rows(sink: PostgresSink) -> None:
+async def test_metrics_do_not_wait_for_rows(sink: Sink) -> None:
     """All methods may be called at the same time."""
     metrics = Metrics(None, 1, 0, "streaming")
     await asyncio.gather(

@@ -127,7 +127,7 @@ def test_db(run: Run, folder: Path) -> None:
 async def test_another_database_by_its_url(folder: Path, tmp_path: Path) -> None:
     """By DATABASE_URL: nothing is migrated unasked; a schema that is not there is a setting to mend."""
     with embedded.lease(folder) as endpoint:
-        own = Database(SimpleNamespace(data_dir=folder, database_url=""))
+        own = Database(SimpleNamespace(data_dir=folder, database_url="", supabase_url=""))
         admin = await own.connect()
         await admin.execute("create database other")
         await admin.close()

@@ -13,6 +13,8 @@ import pytest_asyncio
 from alphakite.store import embedded
 from alphakite.store.cluster import Endpoint
 
+ROLES = ("anon", "authenticated", "service_role")
+
 
 @pytest.fixture(scope="session")
 def migration_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
@@ -40,3 +42,22 @@ async def connection(empty_dsn: str) -> AsyncIterator[Any]:
     opened = await asyncpg.connect(empty_dsn)
     yield opened
     await opened.close()
+
+
+@pytest_asyncio.fixture
+async def project(connection: Any) -> AsyncIterator[Any]:
+    """A connection to an empty database that looks like a new Supabase project's: its roles, and nothing granted."""
+    for role in ROLES:
+        await connection.execute(f"drop role if exists {role}")
+        await connection.execute(f"create role {role} {'bypassrls' if role == 'service_role' else ''}")
+    await connection.execute(
+        "create schema auth; create table auth.users (id uuid primary key, email text);"
+        " create function auth.uid() returns uuid language sql stable set search_path = '' as 'select null::uuid';"
+        " create function auth.jwt() returns jsonb language sql stable set search_path = '' as 'select null::jsonb';"
+        " grant usage on schema auth, public to anon, authenticated, service_role"
+    )
+    yield connection
+    await connection.execute("reset role")
+    for role in ROLES:
+        await connection.execute(f"drop owned by {role}")
+        await connection.execute(f"drop role {role}")

@@ -143,7 +143,7 @@ def test_a_reader_that_leaves_is_no_error() -> None:
 def test_config_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every setting with value and origin; secrets only as set or unset; later names as unused."""
     file = tmp_path / "my.env"
-    file.write_text("SCHWAB_APP_KEY=my-key\nSCHWAB_APP_SECRET=my-secret\nSUPABASE_SERVICE_ROLE_KEY=my-role\n")
+    file.write_text("SCHWAB_APP_KEY=my-key\nSCHWAB_APP_SECRET=my-secret\nDASHBOARD_PORT=8080\n")
     argv = ["config", "--env-file", str(file), "--data", str(tmp_path), "--batch-size", "7"]
     assert main([*argv, "--json"]) == 0
     text = capsys.readouterr().out
@@ -154,7 +154,7 @@ def test_config_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert settings["DATABASE_URL"] == ("unset", "default")
     assert settings["BATCH_SIZE"] == ("7", "flag --batch-size")
     assert settings["DATA_DIR"] == (str(tmp_path), "flag --data")
-    assert found["unused"] == [{"name": "SUPABASE_SERVICE_ROLE_KEY", "origin": f"{file}:3"}]
+    assert found["unused"] == [{"name": "DASHBOARD_PORT", "origin": f"{file}:3"}]
     assert main(argv) == 0
     text += capsys.readouterr().out
     assert "not used by this version" in text

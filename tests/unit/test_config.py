@@ -194,9 +194,9 @@ def test_an_unreadable_file_is_a_clear_error(tmp_path: Path, content: bytes | No
 def test_keys_of_later_versions_are_accepted(tmp_path: Path) -> None:
     """They are listed as unused, not rejected."""
     file = tmp_path / "later.env"
-    file.write_text("SUPABASE_URL=https://x\nDATABASE_THIN=10\nDASHBOARD_PORT=1\n")
+    file.write_text("ALLOW_ANON_READ=yes\nDATABASE_THIN=10\nDASHBOARD_PORT=1\n")
     settings = load(flags(env_file=str(file)), environ={})
-    assert [name for name, _ in settings.unused] == ["SUPABASE_URL", "DATABASE_THIN", "DASHBOARD_PORT"]
+    assert [name for name, _ in settings.unused] == ["ALLOW_ANON_READ", "DATABASE_THIN", "DASHBOARD_PORT"]
 
 
 def test_options_by_ticker() -> None:
@@ -307,3 +307,18 @@ def test_any_text_is_a_value_or_a_config_error(environ: dict[str, str]) -> None:
         assert isinstance(load(environ=environ), Settings)
     except ConfigError as error:
         assert str(error)
+
+
+def test_a_supabase_project() -> None:
+    """Address and key go together; what people copy along is cut off; the key never prints; a public one is refused."""
+    key = "sb_secret_of_mine"
+    settings = load(environ={"SUPABASE_URL": "https://ref.supabase.co/rest/v1/", "SUPABASE_SERVICE_ROLE_KEY": key})
+    assert settings.supabase_url == "https://ref.supabase.co"
+    assert key in settings.secrets() and key not in repr(settings)
+    assert "SUPABASE_SERVICE_ROLE_KEY is not set" in problem({"SUPABASE_URL": "https://ref.supabase.co"})
+    assert "SUPABASE_URL is not set" in problem({"SUPABASE_SERVICE_ROLE_KEY": key})
+    both = {"SUPABASE_URL": "https://ref.supabase.co", "DATABASE_URL": "postgresql://host/name"}
+    assert load(environ=both).supabase_service_role_key == ""
+    for wrong in ("sb_publishable_mine", "two words"):
+        assert "is (a secret)" in problem(both | {"SUPABASE_SERVICE_ROLE_KEY": wrong})
+    assert "SUPABASE_URL is" in problem(both | {"SUPABASE_URL": "http://ref.supabase.co"})

@@ -43,6 +43,8 @@ OPTIONS_OFF = ("off", "false", "no", "0")
 PLAN_FILE = "demo.json"
 PASSED_ON = ("INDICATORS", "OPTIONS", "OPTION_DTE", "OPTION_STRIKES")
 """Settings of the user's that are safe to try: the others stand for an account and a database of their own."""
+OWN_DATABASE = {"DATABASE_URL": "", "SUPABASE_URL": "", "SUPABASE_SERVICE_ROLE_KEY": ""}
+"""What is played never goes where real rows are."""
 ROWS_SHOWN, REST_LINES = 5, 13
 """Of the newest rows; lines of the live view that the chain has not."""
 CHAIN_LINE_EVERY = 10
@@ -81,7 +83,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """0 when it ended as asked; the recorder's exit code otherwise."""
     args.env_file, env_file_asked = None, args.env_file
-    settings = load(args, environ={}, overrides={"CLOCK": "feed", "DATABASE_URL": ""})
+    settings = load(args, environ={}, overrides={"CLOCK": "feed"} | OWN_DATABASE)
     stop_asked = False
 
     def ask_stop(_number: int, _frame: object) -> None:

@@ -91,6 +91,11 @@ def ask_database(settings: Settings, tickers: tuple[str, ...]) -> list[dict[str,
     from alphakite.store.database import Database
 
     async def ask() -> list[dict[str, Any]]:
+        if settings.supabase_url and not settings.database_url:
+            from alphakite.store import rest
+
+            where = settings.supabase_url, settings.supabase_service_role_key
+            return [_row((await rest.ask(*where, "get_streaming_health", {"ticker": one}))[0]) for one in tickers]
         database = Database(settings)
         try:
             connection = await database.connect(start=True)
@@ -110,7 +115,8 @@ def ask_database(settings: Settings, tickers: tuple[str, ...]) -> list[dict[str,
 def _row(found: Any) -> dict[str, Any]:
     row = dict(found)
     last = row["last_data_at"]
-    row["last_data_at"] = last.isoformat().replace("+00:00", "Z") if last is not None else None
+    if last is not None:
+        row["last_data_at"] = (last if isinstance(last, str) else last.isoformat()).replace("+00:00", "Z")
     for name in ("data_age_seconds", "error_rate_percent"):
         row[name] = float(row[name]) if row[name] is not None else None
     return row
@@ -120,7 +126,7 @@ def _parts(
     settings: Settings, status: Status | None, verdict: health.Health, away: UnavailableError | None
 ) -> dict[str, dict[str, str]]:
     """A line for each part: recorder, sign-in, journal, database."""
-    kind = "DATABASE_URL" if settings.database_url else "embedded"
+    kind = "DATABASE_URL" if settings.database_url else "Supabase REST" if settings.supabase_url else "embedded"
     parts = {"database": {"state": "away" if away else "ok", "detail": str(away) if away else kind}}
     if status is None:
         detail = f"no recorder has written to {settings.data_dir}"

@@ -24,6 +24,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """0, also when there was nothing to do."""
     settings = load(args)
+    if args.sql and settings.supabase_url and not settings.database_url:
+        print(migrate.script(migrate.migrations()))  # Supabase's REST cannot tell what is pending
+        return 0
     return asyncio.run(_run(settings, look_only=args.dry_run or args.sql, show_sql=args.sql))
 
 
@@ -45,11 +48,11 @@ async def _run(settings: Settings, *, look_only: bool, show_sql: bool) -> int:
         if lease is not None:
             await asyncio.to_thread(lease.leave)
         await database.close()
+    if show_sql:
+        if todo:
+            print(migrate.script(todo))
+        return 0
     for one in todo:
-        if show_sql:
-            print(f"-- {one.version}_{one.name}.sql\n{one.sql}")
-        else:
-            print(f"{'would apply' if look_only else 'applied'} {one.version} {one.name}")
-    if not show_sql:
-        print(f"schema {migrate.newest()}: {len(todo)} {'pending' if look_only else 'applied'}", file=sys.stderr)
+        print(f"{'would apply' if look_only else 'applied'} {one.version} {one.name}")
+    print(f"schema {migrate.newest()}: {len(todo)} {'pending' if look_only else 'applied'}", file=sys.stderr)
     return 0

@@ -122,6 +122,17 @@ def collect(settings: Settings) -> dict[str, Any]:
 
 
 async def _database(settings: Settings) -> dict[str, Any]:
+    if settings.supabase_url and not settings.database_url:
+        from alphakite.store import rest
+
+        said = await rest.ask(settings.supabase_url, settings.supabase_service_role_key, "recorder_condition", {})
+        return {
+            "reachable": True,
+            "embedded": False,
+            "gaps": said["gaps"],
+            "open_gaps": said["open_gaps"],
+            "megabytes": round(said["bytes"] / 1e6, 1),
+        }
     database = Database(settings)
     try:
         connection = await database.connect(start=False)

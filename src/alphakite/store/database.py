@@ -25,6 +25,8 @@ class DatabaseSettings(Protocol):
     def data_dir(self) -> Path: ...
     @property
     def database_url(self) -> str: ...
+    @property
+    def supabase_url(self) -> str: ...
 
 
 class Database:
@@ -33,7 +35,8 @@ class Database:
     def __init__(self, settings: DatabaseSettings) -> None:
         self._data_dir = settings.data_dir
         self._url = settings.database_url
-        self._lease = None if self._url else embedded.Lease(settings.data_dir)
+        self._rest_only = not self._url and bool(settings.supabase_url)
+        self._lease = None if self._url or self._rest_only else embedded.Lease(settings.data_dir)
         self._migrated = False
         self._guard = asyncio.Lock()
 
@@ -47,6 +50,11 @@ class Database:
 
         Raises: UnavailableError, ConfigError.
         """
+        if self._rest_only:
+            raise ConfigError(
+                "the settings name a Supabase project by its REST interface, and this needs SQL",
+                next_step="set DATABASE_URL too: in the Supabase dashboard, Connect, Session pooler",
+            )
         if self._lease is None:
             return self._url
         async with self._guard:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -101,6 +102,21 @@ async def apply(connection: Any) -> list[Migration]:
         if not connection.is_closed():
             await connection.execute("select pg_advisory_unlock($1::bigint)", ADVISORY_KEY)
     return todo
+
+
+def script(todo: Iterable[Migration]) -> str:
+    """One file for psql or Supabase's SQL editor, all or nothing, that keeps the ledger too.
+
+    What is applied already may be in it: each file changes nothing the second time.
+    """
+    parts = ["begin;", f"select pg_advisory_xact_lock({ADVISORY_KEY});", LEDGER.strip()]
+    for one in todo:
+        parts.append(f"\n-- {one.version}_{one.name}.sql\n{one.sql.strip()}")
+        parts.append(
+            "insert into supabase_migrations.schema_migrations (version, statements, name)"
+            f" values ('{one.version}', '{{}}', '{one.name}') on conflict (version) do nothing;"
+        )
+    return "\n".join([*parts, "\ncommit;"])
 
 
 async def require_current(connection: Any) -> None:

@@ -5,12 +5,14 @@ where the batch begins, so that a batch is stored once whoever asks how often, a
 is found out. A COPY cannot skip a key that exists (two journals overlap): the transaction is then done again through a
 temporary table, the first row wins, the others are counted. After a lost connection the committed position is read
 before anything else: it says whether the batch whose answer was lost is in.
+A batch that holds a new day first has its partitions made (partitions.py), outside that transaction.
 Metrics and statistics take a second connection, so that a refresh never makes rows wait.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -24,6 +26,7 @@ from alphakite.model import Batch, Metrics
 from alphakite.store import migrate
 from alphakite.store.database import connect
 from alphakite.store.faults import DATABASE_ERRORS, classify
+from alphakite.store.partitions import DAY_US, ENSURE_SQL, Days, days_of
 from alphakite.store.tables import (
     definitions,
     event_columns,
@@ -92,6 +95,7 @@ class PostgresSink:
         """Those of model values."""
         self._rows: Any = None
         self._side: Any = None
+        self._rows_days, self._side_days = Days(), Days()
         self._rows_lock, self._side_lock = asyncio.Lock(), asyncio.Lock()
 
     async def open(self, journal_id: str) -> int:
@@ -117,6 +121,7 @@ class PostgresSink:
             if self.committed_seq == batch.last_seq:
                 return 0  # it is in, only the answer was lost
             try:
+                await self._make_days(connection, self._rows_days, days_of(batch))
                 await self._define(connection, batch)
                 return await self._store(connection, batch)
             except BaseException as error:
@@ -129,8 +134,15 @@ class PostgresSink:
         """One row of streaming_metrics. Raises: TransientError, …"""
         at = None if metrics.timestamp_us is None else instant(metrics.timestamp_us)
         details = msgspec.json.encode(metrics.details).decode()
+        us = time.time_ns() // 1000 if metrics.timestamp_us is None else metrics.timestamp_us
         await self._aside(
-            METRICS_SQL, at, metrics.records_processed, metrics.error_count, metrics.service_status, details
+            METRICS_SQL,
+            at,
+            metrics.records_processed,
+            metrics.error_count,
+            metrics.service_status,
+            details,
+            days={"streaming_metrics": {us // DAY_US}},
         )
 
     async def refresh_stats(self) -> None:
@@ -153,6 +165,7 @@ class PostgresSink:
             await migrate.require_current(connection)
             await self._register(connection)
             self._ids, self._model_ids = {}, {}
+            self._rows_days.forget()
         except BaseException as error:
             connection.terminate()
             if isinstance(error, DATABASE_ERRORS):
@@ -187,6 +200,16 @@ class PostgresSink:
         for model in model_definitions(batch.options):
             if model.digest not in self._model_ids:
                 self._model_ids[model.digest] = await connection.fetchval(MODEL_DEFINITION_SQL, *model_values(model))
+
+    async def _make_days(self, connection: Any, days: Days, wanted: dict[str, set[int]]) -> None:
+        """Partitions for new days. Without one a row finds its home all the same: in the default partition."""
+        for call in days.calls(wanted):
+            missing = await connection.fetchval(
+                ENSURE_SQL, call.first, call.last, [call.table], timeout=STATEMENT_WITHIN_S
+            )
+            days.made(call, missing)
+            if missing:
+                self._log.info("partition_put_off", table=call.table, first=str(call.first), last=str(call.last))
 
     async def _store(self, connection: Any, batch: Batch) -> int:
         try:
@@ -273,12 +296,14 @@ class PostgresSink:
     def _packed(self, batch: Batch) -> list[tuple[str, tuple[str, ...], bytes]]:
         return packed(batch, self.journal_no, self._ids, self._model_ids)
 
-    async def _aside(self, sql: str, *values: object) -> None:
-        """One statement on the second connection."""
+    async def _aside(self, sql: str, *values: object, days: dict[str, set[int]] | None = None) -> None:
+        """One statement on the second connection. Args: days: that it writes rows of, by table."""
         async with self._side_lock:
             try:
                 if self._side is None or self._side.is_closed():
                     self._side = await connect(await self._dsn())
+                    self._side_days.forget()
+                await self._make_days(self._side, self._side_days, days or {})
                 await self._side.execute(sql, *values, timeout=STATEMENT_WITHIN_S)
             except BaseException as error:
                 await self._drop_side()
