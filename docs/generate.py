@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from alphakite.cli.main import COMMANDS, EXIT_CODES, TAKES_SETTING_FLAGS, build
-from alphakite.config import RESERVED, SPECS
+from alphakite.config import RESERVED
+from alphakite.setting_specs import SPECS
 
 REFERENCE = Path(__file__).parent / "reference"
 GENERATED = "<!-- Written by docs/generate.py: change the program, then `make docs`. -->"

@@ -10,7 +10,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "alphakite"
 
-FLOOR_0 = {"clock", "config", "envfile", "errors", "killpoints"}
+FLOOR_0 = {"clock", "config", "envfile", "errors", "killpoints", "setting_specs"}
 FLOOR_1 = {"model", "sessions", "symbols"}
 FLOOR_2 = {"health", "log", "metrics", "notify"}
 VOCABULARY = FLOOR_0 | FLOOR_1

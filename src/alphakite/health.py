@@ -59,6 +59,10 @@ class Health(msgspec.Struct, frozen=True):
     next_step: str = ""
 
 
+RECEIVING = ("streaming", "database_away", "database_full", "auth_required")
+"""States in which frames may arrive."""
+
+
 class Pulse:
     """Inside the recorder, by monotonic time: when the journal was last known to be safe. Feeds the watchdog."""
 
@@ -129,7 +133,7 @@ def _ready(status: Reported, any_hour: bool) -> Health:
     """Of a recorder that lives."""
     needs_login = status.state == "auth_required" or status.sign_in.state in ("auth_required", "missing")
     age_s = (status.now_us - status.last_frame_us) / 1e6 if status.last_frame_us else None
-    fresh = age_s is not None and age_s <= FRESH_S and status.state in ("streaming", "database_away", "auth_required")
+    fresh = age_s is not None and age_s <= FRESH_S and status.state in RECEIVING
     if needs_login:
         why = status.sign_in.reason or status.reason or "Schwab wants a new sign-in"
         return Health(True, fresh, "auth_required", [f"auth_required: {why}"], SIGN_IN_STEP)

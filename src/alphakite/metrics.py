@@ -45,18 +45,64 @@ class OptionStatus(msgspec.Struct, kw_only=True):
     """The date of the session whose chain is ready."""
 
 
+class RoomStatus(msgspec.Struct, kw_only=True):
+    """How full the database is, as the recorder last measured it. Times are µs since 1970 UTC, 0 = never."""
+
+    state: str = "unknown"
+    """ok, warning (80 % of the limit), crowded (90 %: the oldest option days go, if they may), full (95 %: no rows are
+    written, the journal goes on); unknown before the first look."""
+    bytes: int = 0
+    limit_bytes: int = 0
+    """DATABASE_MAX_MB; 0: none."""
+    measured_us: int = 0
+    session_bytes: int | None = None
+    """What a session adds; None: not known yet."""
+    full_on: str = ""
+    """The date on which writing will stop at this rate; empty: never, or not known."""
+    forecast: str = ""
+    """The same in words."""
+    kept_because: str = ""
+    """Why days that should go are kept; empty: none should, or they go."""
+    removed_days: int = 0
+    """Days that this process has removed from the tables."""
+    last_removed: str = ""
+    """The newest of them, in words."""
+
+
+class CatchUpStatus(msgspec.Struct, kw_only=True):
+    """How far behind the tables are."""
+
+    records: int = 0
+    """Journaled, not committed."""
+    behind_s: float = 0.0
+    """Service time between what is committed and now."""
+    records_per_s: float | None = None
+    """Committed, lately; None: not known yet."""
+    times_real: float | None = None
+    """Service seconds committed in a second of wall time, lately."""
+    left_s: float | None = None
+    """Wall seconds until the tables are up to date, at this rate; None: they are not getting nearer."""
+
+
 class Status(msgspec.Struct, kw_only=True):
     """The state of a recorder, as `alphakite status --json` shows it. Times are µs since 1970 UTC, 0 = never."""
 
     schema: int = 1
     pid: int = 0
     state: str = "starting"
-    """starting, connecting, streaming, auth_required, database_away, stopping, stopped."""
+    """starting, connecting, streaming, auth_required, database_away, database_full, stopping, stopped."""
     reason: str = ""
     capture: str = "connecting"
     """The socket's side of it: connecting, streaming, auth_required."""
     database_error: str = ""
-    """Why the database is away; empty: it is not."""
+    """Why the database does not take rows, and what to do; empty: it does."""
+    database_state: str = ""
+    """In a word: away, full, over_quota, paused, read_only, key_refused, …; empty: it takes rows."""
+    database_since_us: int = 0
+    """Wall time since when it does not."""
+    room: RoomStatus = msgspec.field(default_factory=RoomStatus)
+    catch_up: CatchUpStatus | None = None
+    """None: the tables are up to date, or nearly."""
     clock: str = "system"
     now_us: int = 0
     started_wall_us: int = 0
@@ -121,7 +167,9 @@ def overall(status: Status) -> str:
     """One word for the whole. The end is the end; else the database comes before the stream."""
     if status.state in ("stopping", "stopped"):
         return status.state
-    return "database_away" if status.database_error else status.capture
+    if status.database_error:
+        return "database_full" if status.database_state == "full" else "database_away"
+    return status.capture
 
 
 def service_status(status: Status) -> str:

@@ -29,11 +29,14 @@ FLUSH_ROWS = 5000
 
 
 class TableReport(msgspec.Struct):
-    """One table: rows derived, and how many keys differ or stand on one side only."""
+    """One table: rows derived, how many keys differ or stand on one side only, and how many further rows were derived
+    of days that were removed from the tables (removed_days).
+    """
 
     name: str
     rows: int
     differences: int
+    removed: int = 0
 
 
 class Report(msgspec.Struct):
@@ -129,9 +132,9 @@ async def _compare(
             if len(engine.rows) >= FLUSH_ROWS:
                 await comparison.add(_batch(engine.take(), report.last_seq))
     await comparison.add(_batch(engine.take(), report.last_seq))
-    for name, count, differences, examples in await comparison.differences(*span):
-        report.tables.append(TableReport(name, count, differences))
-        report.examples += examples
+    for found in await comparison.differences(*span):
+        report.tables.append(TableReport(found.name, found.rows, found.differences, found.removed))
+        report.examples += found.examples
     return report
 
 

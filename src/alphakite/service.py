@@ -28,7 +28,7 @@ from alphakite.errors import AlphakiteError, FatalError, UnavailableError
 from alphakite.feed.schwab.rest import SchwabRest
 from alphakite.feed.schwab.tokens import SignIn, TokenFile
 from alphakite.health import Pulse
-from alphakite.journal.retention import Retention, size_bytes
+from alphakite.journal.retention import Retention, first_ns, size_bytes
 from alphakite.journal.writer import JournalWriter
 from alphakite.killpoints import durable, hook
 from alphakite.metrics import SignInStatus, Status, overall, write_status
@@ -36,6 +36,7 @@ from alphakite.notify import Notifier
 from alphakite.recorder.asking import Asking
 from alphakite.recorder.capture import Capture
 from alphakite.recorder.drain import Drain, Sink
+from alphakite.recorder.governor import Governor
 from alphakite.recorder.observing import Observing
 from alphakite.recorder.options import Chains
 from alphakite.recorder.upkeep import Upkeep
@@ -112,6 +113,10 @@ class Service:
         asking = Asking(settings, clock, journal, rest, stopping)
         capture = Capture(settings, clock, journal, rest, asking, self.status, stopping)
         drain = Drain(settings, clock, journal, sink, self.status, upkeep.sync, step)
+        by_sql = None if isinstance(sink, RestSink) else database.connect
+        began_us = first_ns(journal.folder) // 1000
+        governor = Governor(settings, clock, sink, self.status, by_sql, lambda: drain.committed_us, began_us)
+        drain.admit, drain.wrote = governor.admit, governor.wrote
         observing = Observing(data_dir, journal, clock, self.status, capture.readd)
         retention = Retention(
             journal.folder,
@@ -136,6 +141,7 @@ class Service:
         side = {
             "sync": upkeep.run(),
             "room": self._keep_room(retention, drain),
+            "governor": governor.run(),
             "sign_in": rest.keep_fresh(self._note_sign_in),
             "history": asking.refill_history(),
             "indices": asking.poll_indices(),
@@ -143,7 +149,7 @@ class Service:
             "observing": observing.run(),
             "metrics": drain.measure(),
             "stats": drain.keep_stats(),
-            "status": self._publish_often(),
+            "status": self._publish_often(capture, drain),
             "watchdog": self._notifier.feed_watchdog(self._pulse.fault),
         }
         try:
@@ -206,11 +212,15 @@ class Service:
             await asyncio.wait_for(drain.write_metrics(), 1.0)
             await asyncio.wait_for(drain.refresh_stats(), 2.0)
 
-    async def _publish_often(self) -> None:
+    async def _publish_often(self, capture: Capture, drain: Drain) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
             self.status.loop_lag_us = max(0, int((loop.time() - due) * 1e6))
+            drain.publish_journal()
+            if self.status.database_state:  # nothing is derived meanwhile
+                self.status.now_us = self._clock.now_ns() // 1000
+                self.status.last_frame_us = max(self.status.last_frame_us, capture.last_frame_ns // 1000)
             self._publish()
             if self._until_close and self.status.session_over and self.status.derived == self.status.written:
                 self._log.info("session_over")
@@ -220,8 +230,6 @@ class Service:
 
     def _publish(self) -> None:
         self.status.state = overall(self.status)
-        if self.status.state == "database_away":
-            self.status.now_us = self._clock.now_ns() // 1000
         self._notifier.status(f"{self.status.state}, {self.status.committed} of {self.status.appended} committed")
         self.status.updated_wall_us = time.time_ns() // 1000
         with contextlib.suppress(OSError):
@@ -287,8 +295,13 @@ def make_sink(settings: Settings, database: Database, step: Callable[[str], None
     """Where rows go: DATABASE_URL, else Supabase's REST, else the embedded database."""
     if settings.supabase_url and not settings.database_url:
         url, key = settings.supabase_url, settings.supabase_service_role_key
+        if settings.allow_anon_read:
+            log.get("service").warning(
+                "anon_read_not_set",
+                next_step="ALLOW_ANON_READ needs the schema's owner: run what `alphakite migrate --sql` prints",
+            )
         return RestSink(url, key, clock_mode=settings.clock, on_step=step)
-    return PostgresSink(database.dsn, clock_mode=settings.clock, on_step=step)
+    return PostgresSink(database.dsn, clock_mode=settings.clock, anon_read=settings.allow_anon_read, on_step=step)
 
 
 async def _for_ever(work: Coroutine[Any, Any, None]) -> None:

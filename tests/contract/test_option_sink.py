@@ -212,7 +212,7 @@ async def compared(reader: Any, sink: Sink, derived: Batch) -> dict[str, tuple[i
     comparison = Comparison(reader, sink.journal_no)
     await comparison.prepare()
     await comparison.add(derived)
-    found = {name: (rows, count) for name, rows, count, _ in await comparison.differences(None, None)}
+    found = {one.name: (one.rows, one.differences) for one in await comparison.differences(None, None)}
     for name in found:
         await reader.execute(f"drop table again_{name}")
     assert found.pop("equity_data")[1] == 0

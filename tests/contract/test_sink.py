@@ -183,7 +183,7 @@ async def test_custom_values_are_compared(sink: Sink, reader: Any) -> None:
             unchanged[0] = IndicatorValueRow("QQQ", unchanged[0].timestamp_us, EMA, 7, 256)
         derived.values = unchanged
         await comparison.add(derived)
-        found = {name: (rows, count) for name, rows, count, _ in await comparison.differences(None, None)}
+        found = {one.name: (one.rows, one.differences) for one in await comparison.differences(None, None)}
         assert found["indicator_values"] == (12, differences)
         assert found["equity_data"] == (6, 0)
         for name in found:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphakite.config import SPECS, Settings, add_setting_flags, load
+from alphakite.config import Settings, add_setting_flags, load
 from alphakite.errors import ConfigError
 from alphakite.recorder.capture import derive_settings
 from alphakite.recorder.options import option_settings
+from alphakite.setting_specs import SPECS
 
 
 def flags(**given: object) -> argparse.Namespace:
@@ -194,9 +195,38 @@ def test_an_unreadable_file_is_a_clear_error(tmp_path: Path, content: bytes | No
 def test_keys_of_later_versions_are_accepted(tmp_path: Path) -> None:
     """They are listed as unused, not rejected."""
     file = tmp_path / "later.env"
-    file.write_text("ALLOW_ANON_READ=yes\nDATABASE_THIN=10\nDASHBOARD_PORT=1\n")
+    file.write_text("DASHBOARD_HOST=127.0.0.1\nDASHBOARD_PORT=1\n")
     settings = load(flags(env_file=str(file)), environ={})
-    assert [name for name, _ in settings.unused] == ["ALLOW_ANON_READ", "DATABASE_THIN", "DASHBOARD_PORT"]
+    assert [name for name, _ in settings.unused] == ["DASHBOARD_HOST", "DASHBOARD_PORT"]
+
+
+SUPABASE = {"SUPABASE_URL": "https://abc.supabase.co", "SUPABASE_SERVICE_ROLE_KEY": "sb_secret_x"}
+
+
+@pytest.mark.parametrize(
+    ("told", "limit_mb"),
+    [
+        ({}, 0),
+        ({"DATABASE_URL": "postgresql://me@db.example.org/x"}, 0),
+        ({"DATABASE_URL": "postgresql://postgres.abc:p@aws-0-eu-central-1.pooler.supabase.com:6543/postgres"}, 500),
+        ({"DATABASE_URL": "postgresql://postgres:p@db.abc.supabase.co:5432/postgres"}, 500),
+        (SUPABASE, 500),
+        (SUPABASE | {"DATABASE_URL": "postgresql://me@db.example.org/x"}, 0),
+        (SUPABASE | {"DATABASE_MAX_MB": "8000"}, 8000),
+        (SUPABASE | {"DATABASE_MAX_MB": "0"}, 0),
+    ],
+)
+def test_the_free_plan_is_the_limit_of_a_supabase_project(told: dict[str, str], limit_mb: int) -> None:
+    """Unless one says otherwise."""
+    assert load(environ=told).database_max_mb == limit_mb
+
+
+def test_an_archive_needs_sql(tmp_path: Path) -> None:
+    """A service key alone cannot read a day in one moment."""
+    archive = {"DATABASE_ARCHIVE": str(tmp_path)}
+    assert load(environ=archive).database_archive == tmp_path
+    with pytest.raises(ConfigError, match="DATABASE_ARCHIVE needs SQL"):
+        load(environ=SUPABASE | archive)
 
 
 def test_options_by_ticker() -> None:

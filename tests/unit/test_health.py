@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from alphakite import health
+from alphakite.cli import database_words
 from alphakite.cli import health as command
-from alphakite.cli import status as status_command
 from alphakite.cli.main import main
 from alphakite.errors import UnavailableError
 from alphakite.health import Pulse, judge
@@ -256,4 +256,4 @@ def test_status_says_what_to_do(recorder: Path, capsys: pytest.CaptureFixture[st
     assert document["sign_in"]["token_file"] is False
     for key in ("state", "alive", "conservation", "sign_in", "database", "pid", "frames"):
         assert key in document
-    assert status_command.span_words(40) == "40 s" and status_command.span_words(11_520) == "3 h 12 min"
+    assert database_words.span(40) == "40 s" and database_words.span(11_520) == "3 h 12 min"

@@ -29,10 +29,11 @@ from rich.text import Text
 from alphakite.cli import status as status_command
 from alphakite.cli.demo_chain import OFF, Chain, chain_document, chain_line, chain_table, read_chain
 from alphakite.cli.simulate import add_simulate_arguments
-from alphakite.config import SPECS, Settings, load
+from alphakite.config import Settings, load
 from alphakite.errors import AlphakiteError, UnavailableError
 from alphakite.metrics import read_status
 from alphakite.sessions import EXCHANGE, exchange_time, next_session, previous_session, session_on
+from alphakite.setting_specs import SPECS
 from alphakite.store.database import Database
 from alphakite.store.faults import DATABASE_ERRORS
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from alphakite import health
+from alphakite.cli import database_words
 from alphakite.config import Settings, load
 from alphakite.errors import UnavailableError
 from alphakite.metrics import Status, lock_held, read_status
@@ -127,7 +128,7 @@ def _parts(
 ) -> dict[str, dict[str, str]]:
     """A line for each part: recorder, sign-in, journal, database."""
     kind = "DATABASE_URL" if settings.database_url else "Supabase REST" if settings.supabase_url else "embedded"
-    parts = {"database": {"state": "away" if away else "ok", "detail": str(away) if away else kind}}
+    parts = {"database": _database(status, away, kind)}
     if status is None:
         detail = f"no recorder has written to {settings.data_dir}"
         return {"recorder": {"state": "not_here", "detail": detail}} | parts
@@ -142,6 +143,18 @@ def _parts(
             "detail": f"{status.appended} records{safe}",
         },
     } | parts
+
+
+def _database(status: Status | None, away: UnavailableError | None, kind: str) -> dict[str, str]:
+    """What it is, or why it takes no rows; how full, as the recorder of the data folder last measured it."""
+    if status is not None and status.database_state:
+        return {"state": status.database_state, "detail": status.database_error}
+    if away is not None:
+        return {"state": getattr(away, "state", "away"), "detail": str(away)}
+    room = database_words.room_words(msgspec.to_builtins(status.room)) if status is not None else ""
+    full = status is not None and status.room.state in ("warning", "crowded")
+    detail = ", ".join(filter(None, (kind, room)))
+    return {"state": status.room.state if status is not None and full else "ok", "detail": detail}
 
 
 def _ticker_line(row: dict[str, Any]) -> str:

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alphakite import envfile, log
-from alphakite.config import SPECS, Settings, load
+from alphakite.config import Settings, load
 from alphakite.errors import ConfigError, UnavailableError, UsageError
+from alphakite.setting_specs import SPECS
 
 HEADER = "# Settings of alphakite, made by `alphakite init`; .env.example explains every one.\n"
 KEY_LENGTHS, SECRET_LENGTHS = (32, 48), (16, 64)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from collections.abc import Iterable
 
 from alphakite.config import Settings, load
+from alphakite.errors import ConfigError
 from alphakite.store import embedded, migrate
 from alphakite.store.database import Database, connect
 from alphakite.store.faults import DATABASE_ERRORS, classify
@@ -24,8 +26,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """0, also when there was nothing to do."""
     settings = load(args)
-    if args.sql and settings.supabase_url and not settings.database_url:
-        print(migrate.script(migrate.migrations()))  # Supabase's REST cannot tell what is pending
+    if settings.supabase_url and not settings.database_url:
+        if not args.sql:
+            raise ConfigError(
+                "a service key cannot change a schema, and the settings name a Supabase project by SUPABASE_URL only",
+                next_step="alphakite migrate --sql prints one file for the project's SQL editor, which may be run"
+                " again; or set DATABASE_URL too: in the Supabase dashboard, Connect, Session pooler",
+            )
+        print(_script(settings, migrate.migrations()))  # what is pending Supabase's REST cannot tell
         return 0
     return asyncio.run(_run(settings, look_only=args.dry_run or args.sql, show_sql=args.sql))
 
@@ -40,6 +48,8 @@ async def _run(settings: Settings, *, look_only: bool, show_sql: bool) -> int:
             connection = await database.connect(check=False)
         try:
             todo = await (migrate.pending(connection) if look_only else migrate.apply(connection))
+            if not look_only:
+                await migrate.keep_anon_read(connection, settings.allow_anon_read)
         finally:
             await connection.close()
     except DATABASE_ERRORS as error:
@@ -50,9 +60,15 @@ async def _run(settings: Settings, *, look_only: bool, show_sql: bool) -> int:
         await database.close()
     if show_sql:
         if todo:
-            print(migrate.script(todo))
+            print(_script(settings, todo))
         return 0
     for one in todo:
         print(f"{'would apply' if look_only else 'applied'} {one.version} {one.name}")
     print(f"schema {migrate.newest()}: {len(todo)} {'pending' if look_only else 'applied'}", file=sys.stderr)
     return 0
+
+
+def _script(settings: Settings, todo: Iterable[migrate.Migration]) -> str:
+    """One file, ALLOW_ANON_READ at its end."""
+    anon = f"\nselect store.allow_anon_read({str(settings.allow_anon_read).lower()});"
+    return migrate.script(todo) + anon

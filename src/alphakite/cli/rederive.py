@@ -32,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({"schema": 1} | report.as_json()))
     else:
         for table in report.tables:
-            print(f"{table.name:16} {table.rows:>9} rows derived  {table.differences:>6} differences")
+            gone = f"  {table.removed:>6} of removed days" if table.removed else ""
+            print(f"{table.name:16} {table.rows:>9} rows derived  {table.differences:>6} differences{gone}")
         for example in report.examples:
             print(f"  {example}")
         print(f"{report.rows} rows, {report.differences} differences, records {report.first_seq} to {report.last_seq}")

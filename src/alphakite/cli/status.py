@@ -18,11 +18,12 @@ from rich.table import Table
 from rich.text import Text
 
 from alphakite import health
+from alphakite.cli import database_words
+from alphakite.cli.database_words import span
 from alphakite.config import Settings, load
 from alphakite.errors import AlphakiteError
 from alphakite.metrics import Status, lock_held, read_status
 from alphakite.sessions import exchange_time
-from alphakite.store.database import Database
 from alphakite.store.faults import DATABASE_ERRORS
 
 WATCH_INTERVAL_S = 1.0
@@ -115,44 +116,10 @@ def collect(settings: Settings) -> dict[str, Any]:
     found["health"] = msgspec.to_builtins(verdict)
     found["sign_in"]["token_file"] = settings.schwab_token_file.exists()
     try:
-        found["database"] = asyncio.run(_database(settings))
+        found["database"] = asyncio.run(database_words.ask(settings))
     except (AlphakiteError, *DATABASE_ERRORS) as error:
         found["database"] = {"reachable": False, "error": str(error)}
     return found
-
-
-async def _database(settings: Settings) -> dict[str, Any]:
-    if settings.supabase_url and not settings.database_url:
-        from alphakite.store import rest
-
-        said = await rest.ask(settings.supabase_url, settings.supabase_service_role_key, "recorder_condition", {})
-        return {
-            "reachable": True,
-            "embedded": False,
-            "gaps": said["gaps"],
-            "open_gaps": said["open_gaps"],
-            "megabytes": round(said["bytes"] / 1e6, 1),
-        }
-    database = Database(settings)
-    try:
-        connection = await database.connect(start=False)
-        try:
-            row = await connection.fetchrow(
-                "select (select count(*) from public.stream_gaps) gaps,"
-                " (select count(*) from public.stream_gaps where end_at is null) open_gaps,"
-                " pg_database_size(current_database()) bytes"
-            )
-            return {
-                "reachable": True,
-                "embedded": not settings.database_url,
-                "gaps": row["gaps"],
-                "open_gaps": row["open_gaps"],
-                "megabytes": round(row["bytes"] / 1e6, 1),
-            }
-        finally:
-            await connection.close()
-    finally:
-        await database.close()
 
 
 def is_alive(data_dir: Path) -> bool:
@@ -166,7 +133,7 @@ def one_line(status: dict[str, Any]) -> str:
         f"{exchange_time(status['now_us'])}  {status['state']}  frames {status['frames']}"
         f"  rows {status['rows_committed']}  committed {status['committed']}/{status['appended']}"
         f"  rejected {status['rejected']}"
-    )
+    ) + "".join(f"  {words}" for words in [database_words.catch_up_words(status["catch_up"])] if words)
 
 
 def view(found: dict[str, Any]) -> Group:
@@ -182,7 +149,6 @@ def view(found: dict[str, Any]) -> Group:
 def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     """Name and words of each line."""
     records, frames, updates = (found["conservation"][name] for name in ("records", "frames", "updates"))
-    database = found["database"]
     lines = [
         ("recorder", f"{found['state']}" + (f" (pid {found['pid']})" if found["alive"] else "")),
         ("settings", found["settings_file"]),
@@ -203,12 +169,7 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
             f" + {updates['outside_hours']:,} outside hours",
         ),
         *option_lines(found),
-        (
-            "database",
-            f"{database['megabytes']} MB, {database['gaps']} gaps ({database['open_gaps']} open)"
-            if database.get("reachable")
-            else f"not reachable: {database.get('error', '')}",
-        ),
+        *database_words.lines(found),
         *fact_lines(found["selftest"]),
     ]
     return [(name, value) for name, value in lines if value]
@@ -254,20 +215,10 @@ def sign_in_words(sign_in: dict[str, Any], now_us: int) -> str:
         words.append(f"signed in {exchange_time(sign_in['login_at_us'])} exchange time")
     for name, until_us in (("login", sign_in["refresh_expires_us"]), ("access token", sign_in["access_expires_us"])):
         if until_us > now_us:
-            words.append(f"{name} good for {span_words((until_us - now_us) / 1e6)}")
+            words.append(f"{name} good for {span((until_us - now_us) / 1e6)}")
         elif until_us:
-            words.append(f"{name} ended {span_words((now_us - until_us) / 1e6)} ago")
+            words.append(f"{name} ended {span((now_us - until_us) / 1e6)} ago")
     return ", ".join(words)
-
-
-def span_words(seconds: float) -> str:
-    """`6 d 4 h`, `3 h 12 min`, `25 min`, `40 s`."""
-    whole = int(seconds)
-    if whole >= 86_400:
-        return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 60} min" if whole >= 60 else f"{whole} s"
 
 
 def journal_words(found: dict[str, Any]) -> str:
@@ -309,8 +260,7 @@ def problems(found: dict[str, Any]) -> list[str]:
         said.append("the recorder is gone without having stopped: start it again, it goes on where it was")
     if found["health"]["state"] == "stuck":
         said.append(f"{'; '.join(found['health']['reasons'])}: {found['health']['next_step']}")
-    if found["state"] == "database_away":
-        said.append(f"the database is away, the journal keeps everything: {found['database_error']}")
+    said += database_words.problems(found)
     said += sign_in_problems(found)
     if found["open_gaps"] and found["alive"]:
         said.append(f"nothing is being received for {', '.join(found['open_gaps'])}")
@@ -352,5 +302,5 @@ def sign_in_problems(found: dict[str, Any]) -> list[str]:
         return [f"{dead}{f' ({why})' if why else ''}: {health.SIGN_IN_STEP}"]
     if sign_in["state"] == "expiring":
         left_s = (sign_in["refresh_expires_us"] - token_now_us(found)) / 1e6
-        return [f"the sign-in ends in {span_words(max(0.0, left_s))}: renew it before, alphakite auth"]
+        return [f"the sign-in ends in {span(max(0.0, left_s))}: renew it before, alphakite auth"]
     return []

@@ -14,9 +14,10 @@ import time
 from pathlib import Path
 
 from alphakite import envfile
-from alphakite.config import TICKER, Settings, load
+from alphakite.config import Settings, load
 from alphakite.errors import ConfigError, UnavailableError, UsageError
 from alphakite.metrics import lock_held, read_status
+from alphakite.setting_specs import TICKER
 
 TAKEN_WITHIN_S = 30.0
 

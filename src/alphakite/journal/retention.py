@@ -161,6 +161,11 @@ def bytes_per_day(folder: Path, now_ns: int) -> float | None:
     return total * DAY_NS / window_ns
 
 
+def first_ns(folder: Path) -> int:
+    """The service time at which a journal begins, 0 if it has no record yet."""
+    return next((_first_ns(path) for path in segments(folder)), 0)
+
+
 def _first_ns(segment: Path) -> int:
     """The service time of a segment's first record, 0 if it has none or does not know it."""
     with segment.open("rb") as file:

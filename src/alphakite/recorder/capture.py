@@ -70,6 +70,8 @@ class Capture:
         self._log = log.get("capture")
         self._stream: SchwabStream | None = None
         self._conn = journal.last_conn
+        self.last_frame_ns = 0
+        """When this process last received one, by the service clock; 0: never."""
         self._feed_clock = clock.mode == "feed"
         self._tickers = self._wanted = settings.tickers
         self._retell = asyncio.Event()
@@ -357,7 +359,8 @@ class Capture:
         """The hot path: stamp, append; write when the socket's read is used up."""
         if self._feed_clock and (stamp := stamp_ms(payload)) is not None:
             self._clock.observe_ms(stamp)
-        self._journal.append(Kind.FRAME, self._conn, self._clock.now_ns(), payload)
+        self.last_frame_ns = now_ns = self._clock.now_ns()
+        self._journal.append(Kind.FRAME, self._conn, now_ns, payload)
         if last_in_read:
             self._journal.flush()
 

@@ -26,7 +26,9 @@ from alphakite.model import Batch, Metrics
 from alphakite.recorder.backoff import Backoff
 from alphakite.recorder.deriver import Deriver
 from alphakite.recorder.ending import wait_within
+from alphakite.recorder.progress import Progress
 from alphakite.sessions import exchange_date, session_on
+from alphakite.store.size import Removed, Size
 
 EMPTY_COMMIT_S = 10.0
 """Without rows the committed position moves this often."""
@@ -36,12 +38,16 @@ GATHER_S = 0.05
 """Once caught up, let records gather: wake-ups cost more than records."""
 PUBLISH_INTERVAL_S = 0.25
 STATS_INTERVAL_S = 300.0
+FULL_METRICS_S = 600.0
+"""A database that is full is told no more than that it is, now and then."""
+TELL_INTERVAL_S = 10.0
+"""While the tables are behind, the log says this often how far."""
 SHORT_LOSS_US = 600_000_000
 """After a shorter absence price history adds nothing to what derivation has."""
 
 
 class Sink(Protocol):
-    """Where rows go; see store/postgres.py."""
+    """Where rows go; see store/postgres.py and store/rest.py."""
 
     journal_no: int
 
@@ -49,6 +55,10 @@ class Sink(Protocol):
     async def write(self, batch: Batch) -> int: ...
     async def write_metrics(self, metrics: Metrics) -> None: ...
     async def refresh_stats(self) -> None: ...
+    async def size(self) -> Size: ...
+    async def remove(
+        self, tables: tuple[str, ...], low_us: int, high_us: int, reason: str, archive: str | None = None
+    ) -> Removed: ...
     async def close(self) -> None: ...
 
 
@@ -86,9 +96,17 @@ class Drain:
         """Called with each record after it is derived."""
         self.progressed: Callable[[], None] = lambda: None
         """Called after each slice of records: prices may have moved."""
+        self.admit: Callable[[], Awaitable[None]] = _always
+        """Awaited before rows are written: raises UnavailableError while none may be."""
+        self.wrote: Callable[[int], None] = lambda _rows: None
+        """Called with the number of rows written."""
         self.checkpoints = settings.data_dir / "checkpoints"
         self._foreseen = self._newest_checkpoint(journal.written_seq)
         self.committed_seq = 0
+        self.committed_us = 0
+        """Service time of the newest record that this process has committed; 0: none yet."""
+        self._progress = Progress()
+        self._told_at = 0.0
         journal.on_written = self._written.set
 
     async def run(self) -> None:
@@ -194,8 +212,9 @@ class Drain:
         """Only what survives a power cut may be committed; then rows and position, and the checkpoint behind them."""
         while self._journal.fsynced_seq < batch.last_seq:
             await self._sync()
-        self.status.duplicates += await self._persist(lambda: self._sink.write(batch))
-        self.committed_seq = batch.last_seq
+        self.status.duplicates += await self._persist(lambda: self._write(batch))
+        self.wrote(len(batch))
+        self.committed_seq, self.committed_us = batch.last_seq, batch.last_ts_us
         self.status.committed = batch.last_seq
         self.status.rows_committed += len(batch)
         self.status.commits += 1
@@ -206,6 +225,10 @@ class Drain:
                 within = max((seq for seq in begins if seq <= batch.last_seq + 1), default=1)
                 checkpoint.keep_base(self.checkpoints, within)
 
+    async def _write(self, batch: Batch) -> int:
+        await self.admit()
+        return await self._sink.write(batch)
+
     async def _persist(self, action: Callable[[], Awaitable[int]]) -> int:
         """Retry while the database is away, the journal is the queue; at the start only if it is away for now."""
         backoff = Backoff(0.1, 5.0)
@@ -215,16 +238,19 @@ class Drain:
             except UnavailableError as error:
                 if not self._opened and not isinstance(error, TransientError):
                     raise
-                if backoff.failures == 0:
-                    self._log.warning("database_away", error=str(error))
-                self.status.database_error = str(error)
+                word = getattr(error, "state", "away")
+                if word != self.status.database_state:
+                    self._log.warning("database_away", state=word, error=str(error), next_step=error.next_step)
+                    self.status.database_since_us = time.time_ns() // 1000
+                self.status.database_error, self.status.database_state = str(error), word
                 if self._capture_ended and backoff.failures >= 8:
                     raise
                 await asyncio.sleep(backoff.next_s())
                 continue
             if backoff.failures:
                 self._log.info("database_back", failures=backoff.failures)
-                self.status.database_error = ""
+                self.status.database_error = self.status.database_state = ""
+                self.status.database_since_us = 0
             return result
 
     def wants_history(self, ticker: str) -> bool:
@@ -266,7 +292,8 @@ class Drain:
             if caught_up and self.committed_seq:
                 with contextlib.suppress(UnavailableError):
                     await self.write_metrics()
-                await asyncio.sleep(self._settings.metrics_interval)
+                full = self.status.database_state == "full"
+                await asyncio.sleep(max(self._settings.metrics_interval, FULL_METRICS_S if full else 0.0))
             else:
                 await asyncio.sleep(0.1)
 
@@ -276,7 +303,7 @@ class Drain:
         while True:
             await asyncio.sleep(0.5)
             due = time.monotonic() - refreshed_at >= STATS_INTERVAL_S or self.status.session_over > over
-            if due and self.status.rows_committed:
+            if due and self.status.rows_committed and not self.status.database_state:
                 refreshed_at, over = time.monotonic(), self.status.session_over
                 with contextlib.suppress(UnavailableError):
                     await self.refresh_stats()
@@ -305,6 +332,13 @@ class Drain:
                 "conn",
             )
         }
+        details |= {
+            "database_bytes": status.room.bytes,
+            "database_limit_bytes": status.room.limit_bytes,
+            "database_state": status.database_state or status.room.state,
+            "database_full_on": status.room.full_on or None,
+            "behind_seconds": round(status.catch_up.behind_s, 1) if status.catch_up is not None else 0,
+        }
         await self._sink.write_metrics(Metrics(None, status.frames, status.rejected, service_status(status), details))
 
     def _session_over(self, now_us: int) -> bool:
@@ -320,11 +354,30 @@ class Drain:
         if time.monotonic() - self._published_at >= PUBLISH_INTERVAL_S:
             self._publish(deriver)
 
+    def publish_journal(self) -> None:
+        """How far the journal is, and the tables behind it; also while the database is away and nothing is derived."""
+        status, journal, now_us = self.status, self._journal, self._clock.now_ns() // 1000
+        status.appended, status.written, status.fsynced = journal.appended_seq, journal.written_seq, journal.fsynced_seq
+        if not self._opened:
+            return
+        found = self._progress.note(journal.appended_seq, self.committed_seq, self.committed_us, now_us)
+        ended, status.catch_up = status.catch_up is not None and found is None, found
+        if ended or (found is not None and time.monotonic() - self._told_at >= TELL_INTERVAL_S):
+            self._told_at = time.monotonic()
+            if found is None:
+                self._log.info("caught_up", committed=self.committed_seq)
+            elif not status.database_state:
+                left_s = round(found.left_s) if found.left_s is not None else None
+                self._log.info(
+                    "catching_up", records=found.records, behind_s=round(found.behind_s), left_s=left_s,
+                    records_per_s=round(found.records_per_s or 0),
+                )  # fmt: skip
+
     def _publish(self, deriver: Deriver) -> None:
-        status, state, journal = self.status, deriver.engine.state, self._journal
+        status, state = self.status, deriver.engine.state
         self._published_at = time.monotonic()
         counts = deriver.engine.counts
-        status.appended, status.written, status.fsynced = journal.appended_seq, journal.written_seq, journal.fsynced_seq
+        self.publish_journal()
         status.derived, status.committed = state.seq, self.committed_seq
         status.frames, status.rejected = state.frames, state.rejected
         status.rejected_frames = deriver.tally.rejected_frames
@@ -337,3 +390,7 @@ class Drain:
         status.last_frame_us, status.now_us = state.last_us, self._clock.now_ns() // 1000
         status.open_gaps, status.last_rejection = deriver.engine.open_gaps(), deriver.tally.last
         status.session_over = self._session_over(status.now_us)
+
+
+async def _always() -> None:
+    """Rows may be written."""

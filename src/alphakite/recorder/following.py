@@ -27,11 +27,17 @@ import msgspec
 from msgspec import Struct
 
 from alphakite.model import ChainContract, Expiration
-from alphakite.sessions import LAST_YEAR, Session, exchange_date, next_session, previous_session, session_on
+from alphakite.sessions import (
+    LAST_YEAR,
+    OPTIONS_LATE_US,
+    Session,
+    exchange_date,
+    next_session,
+    previous_session,
+    session_on,
+)
 from alphakite.symbols import is_index, parse_option
 
-LATE_US = 900_000_000
-"""Options trade a quarter of an hour after the close: ETFs', since 2026-08 some stocks', and an index's later ones."""
 MORNING_US = 1_800_000_000
 """So long before the opening the day's definitions are asked for again: strikes are listed over night."""
 ASK_AGAIN_US = 60_000_000
@@ -248,14 +254,14 @@ def follow(
 def roll_us(ticker: str, session: Session, last_day: date | None) -> int:
     """When trading in a session's contracts has ended. Args: last_day: theirs, None if not known."""
     expiring = last_day is None or last_day <= session.date
-    return session.regular_close_us + (0 if is_index(ticker) and expiring else LATE_US)
+    return session.regular_close_us + (0 if is_index(ticker) and expiring else OPTIONS_LATE_US)
 
 
 def followed_session(ticker: str, options: OptionSettings, known: Known, now_us: int) -> Session:
     """The session whose contracts are followed at a time: today's until it has rolled, else the next one."""
     day = exchange_date(now_us)
     session = session_on(day)
-    if session is None or now_us >= session.regular_close_us + LATE_US:
+    if session is None or now_us >= session.regular_close_us + OPTIONS_LATE_US:
         return next_session(day)
     if now_us < session.regular_close_us:
         return session

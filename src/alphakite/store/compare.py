@@ -1,4 +1,4 @@
-"""Comparing derived rows with the stored ones, in the database."""
+"""Comparing derived rows with the stored ones, in the database. Days that were removed are not judged, but counted."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from alphakite.store.binary_options import IMAGE_COLUMNS, MODEL_COLUMNS
 from alphakite.store.tables import definitions, gap_columns, model_definitions, packed
 
 EXAMPLES = 5
+REMOVED = (
+    "exists (select from store.removed_days r where r.table_name = '{table}'"
+    " and {time} >= coalesce(r.low, '-infinity') and {time} < r.high)"
+)
 DERIVED = "(select {0} from again_option_prices union select {0} from again_option_images)"
 OPTIONS = f"(option_symbol in {DERIVED.format('option_symbol')} or ticker in {DERIVED.format('ticker')})"
 """Every contract of the tickers, and every derived contract under whatever ticker: a stored row that was not derived
@@ -73,6 +77,18 @@ TABLES = {
 }
 
 
+class Found(NamedTuple):
+    """A table: rows derived of days that are there, keys that differ, rows derived of days that were removed, and a few
+    differences in words.
+    """
+
+    name: str
+    rows: int
+    differences: int
+    removed: int
+    examples: list[str]
+
+
 class Comparison:
     """Collects derived rows in temporary tables. Stored rows outside the derived span of time are not judged."""
 
@@ -111,9 +127,12 @@ class Comparison:
                 [self._journal_no] * len({(gap.ticker, gap.start_us) for gap in batch.gaps}),
             )
 
-    async def differences(self, start: datetime | None, end: datetime | None) -> list[tuple[str, int, int, list[str]]]:
-        """Per table: name, rows derived, differing keys, a few of them in words."""
-        for name in TABLES:
+    async def differences(self, start: datetime | None, end: datetime | None) -> list[Found]:
+        """What each table has."""
+        removed = {}
+        for name, table in TABLES.items():
+            answer = await self._connection.execute(f"delete from again_{name} where {_removed(name, table)}")
+            removed[name] = int(answer.split()[-1])
             await self._connection.execute(f"analyze again_{name}")
         found = []
         for name, table in TABLES.items():
@@ -121,7 +140,8 @@ class Comparison:
             low, high = await self._span(name, table, start, end)
             differing = await self._differing(name, table, low, high) if high is not None else []
             distinct = {tuple(row[column] for column in table.key) for row in differing}
-            found.append((name, int(rows), len(distinct), [f"{name}: {tuple(row)}" for row in differing[:EXAMPLES]]))
+            examples = [f"{name}: {tuple(row)}" for row in differing[:EXAMPLES]]
+            found.append(Found(name, int(rows), len(distinct), removed[name], examples))
         return found
 
     async def _differing(
@@ -132,7 +152,8 @@ class Comparison:
         within = f"{table.time} >= coalesce($1, '-infinity'::timestamptz) and {table.time} <= $2"
         scope = table.scope.format(name=name, journal_no=self._journal_no)
         found: list[asyncpg.Record] = await self._connection.fetch(
-            f"with stored as (select {columns} from store.{name} where {within} and {scope}),"
+            f"with stored as (select {columns} from store.{name} where {within} and {scope}"
+            f" and not {_removed(name, table)}),"
             f" derived as (select {columns} from again_{name} where {within})"
             f" (select 'derived only or other' as side, d.* from (table derived except all table stored) d)"
             f" union all (select 'stored only or other', s.* from (table stored except all table derived) s)"
@@ -159,3 +180,8 @@ class Comparison:
             end,
         )
         return (start if table.own else row["low"]), row["high"]
+
+
+def _removed(name: str, table: Compared) -> str:
+    """The condition that a row is of a day that was removed."""
+    return REMOVED.format(table=name, time=table.time)

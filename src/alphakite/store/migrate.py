@@ -119,6 +119,16 @@ def script(todo: Iterable[Migration]) -> str:
     return "\n".join([*parts, "\ncommit;"])
 
 
+async def keep_anon_read(connection: Any, allowed: bool) -> None:
+    """Lay down ALLOW_ANON_READ where the role `anon` exists and has it otherwise. Raises: asyncpg's errors."""
+    now = await connection.fetchval(
+        "select has_table_privilege(oid, 'public.equity_data', 'select') from pg_catalog.pg_roles"
+        " where rolname = 'anon'"
+    )
+    if now is not None and now != allowed:
+        await connection.execute("select store.allow_anon_read($1)", allowed)
+
+
 async def require_current(connection: Any) -> None:
     """Raises: ConfigError if the schema is absent, older or newer than this code needs."""
     version = await _version(connection)

@@ -27,6 +27,7 @@ from alphakite.store import migrate
 from alphakite.store.database import connect
 from alphakite.store.faults import DATABASE_ERRORS, classify
 from alphakite.store.partitions import DAY_US, ENSURE_SQL, Days, days_of
+from alphakite.store.size import REMOVE_SQL, SIZE_SQL, Removed, Size, read, read_removed
 from alphakite.store.tables import (
     definitions,
     event_columns,
@@ -71,6 +72,7 @@ class PostgresSink:
     Args:
         dsn_provider: where to connect; asked again for every connection, so that it may start a server.
         clock_mode: the setting CLOCK, `system` or `feed`.
+        anon_read: ALLOW_ANON_READ, laid down when the sink is opened; None: leave it as it is.
         on_step: called with before_commit, and with after_commit when COMMIT's answer is there and nothing has noticed.
     """
 
@@ -79,6 +81,7 @@ class PostgresSink:
         dsn_provider: Callable[[], Awaitable[str]],
         *,
         clock_mode: str,
+        anon_read: bool | None = None,
         on_step: Callable[[str], None] = lambda step: None,
     ) -> None:
         self.journal_no = 0
@@ -86,6 +89,7 @@ class PostgresSink:
         self.committed_seq = 0
         self._dsn = dsn_provider
         self._clock_mode = clock_mode
+        self._anon_read = anon_read
         self._step = on_step
         self._log = log.get("sink")
         self._journal_id = ""
@@ -106,7 +110,9 @@ class PostgresSink:
         async with self._rows_lock:
             self._journal_id = journal_id
             await self._drop_rows()
-            await self._connected()
+            connection = await self._connected()
+            if self._anon_read is not None:
+                await self._keep_anon_read(connection, self._anon_read)
             return self.committed_seq
 
     async def write(self, batch: Batch) -> int:
@@ -149,6 +155,23 @@ class PostgresSink:
         """Bring equity_data_stats up to date. Raises: TransientError, …"""
         await self._aside("select public.refresh_equity_data_stats()")
 
+    async def size(self) -> Size:
+        """What the database takes. Raises: TransientError, …"""
+        return read(await self._aside(SIZE_SQL))
+
+    async def remove(
+        self, tables: tuple[str, ...], low_us: int, high_us: int, reason: str, archive: str | None = None
+    ) -> Removed:
+        """Drop one day (UTC) that is over of the tables, all or none; see `size.Removed`.
+
+        Args: reason: retention, thinned or asked. archive: where its rows are still.
+        Raises: TransientError (somebody reads for long), RejectedError (no day, or not over), …
+        """
+        values = (list(tables), instant(low_us), instant(high_us), reason, archive)
+        found = read_removed(await self._aside(REMOVE_SQL, *values))
+        self._rows_days.forget()  # rows of it that come late have it made again
+        return found
+
     async def close(self) -> None:
         """Close both connections. May be called twice."""
         async with self._rows_lock:
@@ -173,6 +196,16 @@ class PostgresSink:
             raise
         self._rows = connection
         return connection
+
+    async def _keep_anon_read(self, connection: Any, allowed: bool) -> None:
+        """What ALLOW_ANON_READ says; only the schema's owner can, and recording does not depend on it."""
+        try:
+            await migrate.keep_anon_read(connection, allowed)
+        except asyncpg.InsufficientPrivilegeError as error:
+            sql = f"select store.allow_anon_read({str(allowed).lower()})"
+            self._log.warning("anon_read_not_set", error=str(error), next_step=f"run as the schema's owner: {sql}")
+        except DATABASE_ERRORS as error:
+            raise classify(error) from error
 
     async def _register(self, connection: Any) -> None:
         identity = uuid.UUID(self._journal_id)
@@ -296,15 +329,15 @@ class PostgresSink:
     def _packed(self, batch: Batch) -> list[tuple[str, tuple[str, ...], bytes]]:
         return packed(batch, self.journal_no, self._ids, self._model_ids)
 
-    async def _aside(self, sql: str, *values: object, days: dict[str, set[int]] | None = None) -> None:
-        """One statement on the second connection. Args: days: that it writes rows of, by table."""
+    async def _aside(self, sql: str, *values: object, days: dict[str, set[int]] | None = None) -> Any:
+        """One statement on the second connection; its one value. Args: days: that it writes rows of, by table."""
         async with self._side_lock:
             try:
                 if self._side is None or self._side.is_closed():
                     self._side = await connect(await self._dsn())
                     self._side_days.forget()
                 await self._make_days(self._side, self._side_days, days or {})
-                await self._side.execute(sql, *values, timeout=STATEMENT_WITHIN_S)
+                return await self._side.fetchval(sql, *values, timeout=STATEMENT_WITHIN_S)
             except BaseException as error:
                 await self._drop_side()
                 if isinstance(error, (AlphakiteError, *DATABASE_ERRORS)):

@@ -23,7 +23,8 @@ from alphakite.model import Batch, Metrics
 from alphakite.store import migrate, rest_payload
 from alphakite.store.partitions import DAY_US, Days, days_of
 from alphakite.store.rest_faults import SCHEMA_STEP, Away, TooLarge, by_answer, by_exception
-from alphakite.store.tables import definitions, model_definitions
+from alphakite.store.size import Removed, Size, read, read_removed
+from alphakite.store.tables import definitions, instant, model_definitions
 
 REQUEST_WITHIN_S = 65.0
 """For each step; Supabase ends what takes longer than 60 s by itself."""
@@ -38,6 +39,8 @@ ANSWERS: dict[str, set[str] | int] = {
     "recorder_write": {"stored", "stands"},
     "recorder_metrics": set(),
     "refresh_equity_data_stats": set(),
+    "recorder_size": {"bytes", "now", "partitions"},
+    "recorder_remove": {"rows", "bytes"},
 }
 """Function → what its answer says at least; 0: a number. Whoever stands in between may answer 200, too."""
 LONGEST_BATCH = 400_000_000
@@ -134,6 +137,27 @@ class RestSink:
         """Bring equity_data_stats up to date. Raises: TransientError, …"""
         async with self._side_lock:
             await self._call("refresh_equity_data_stats", b"{}")
+
+    async def size(self) -> Size:
+        """What the project's databases take. Raises: TransientError, …"""
+        async with self._side_lock:
+            return read(await self._call("recorder_size", b"{}"))
+
+    async def remove(
+        self, tables: tuple[str, ...], low_us: int, high_us: int, reason: str, archive: str | None = None
+    ) -> Removed:
+        """As PostgresSink.remove. If the answer is lost, what is asked again has nothing left to remove."""
+        said = {
+            "tables": tables,
+            "low": instant(low_us),
+            "high": instant(high_us),
+            "reason": reason,
+            "archive": archive,
+        }
+        async with self._side_lock:
+            found = read_removed(await self._call("recorder_remove", msgspec.json.encode(said)))
+        self._rows_days.forget()  # rows of it that come late have it made again
+        return found
 
     async def close(self) -> None:
         """Close the connections. May be called twice."""

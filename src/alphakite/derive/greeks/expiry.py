@@ -17,6 +17,7 @@ from typing import NamedTuple
 from alphakite.sessions import (
     EXCHANGE,
     LAST_YEAR,
+    OPTIONS_LATE_US,
     REGULAR_CLOSE,
     REGULAR_OPEN,
     exchange_date,
@@ -30,7 +31,6 @@ OPENING_INDICES = frozenset({"SPX", "NDX", "RUT", "DJX", "VIX", "VIXW"})
 CLOSING_INDICES = frozenset({"SPXW", "XSP", "NDXP", "XND", "RUTW", "MRUT", "OEX", "XEO"})
 LATE_ETFS = frozenset({"SPY", "QQQ", "IWM", "DIA"})
 """Their options trade a quarter of an hour past the close, on their last day too."""
-LATE_US = 15 * 60 * 1_000_000
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
 YEAR_US = 365 * DAY_US
@@ -83,7 +83,7 @@ def trading_end_us(root: str, expiry: Expiry, day: date) -> int | None:
         return None
     is_index = root in OPENING_INDICES or root in CLOSING_INDICES
     late = root.rstrip("0123456789") in LATE_ETFS or (is_index and not last_day)
-    return session.regular_close_us + (LATE_US if late else 0)
+    return session.regular_close_us + (OPTIONS_LATE_US if late else 0)
 
 
 def act365_sec(now_us: int, expiry: Expiry) -> float | None:
@@ -97,14 +97,14 @@ def schwab_weekday(now_us: int, expiry: Expiry) -> float | None:
 
     Only the last day is fitted; that weekends are what the 7/5 makes up for is our reading of it.
     """
-    end_us = expiry.close_us + LATE_US
+    end_us = expiry.close_us + OPTIONS_LATE_US
     left_us = end_us - now_us - _weekend_us(now_us, expiry.day)
     return max(left_us, LEAST_US) * 1.4 / YEAR_US if now_us < end_us else None
 
 
 def cboe_calendar(now_us: int, expiry: Expiry) -> float | None:
     """CBOE's, as fitted to its SPXW intervals of 2018-01-05: hours to half an hour past the close, / 8760."""
-    left_us = expiry.close_us + 2 * LATE_US - now_us
+    left_us = expiry.close_us + 2 * OPTIONS_LATE_US - now_us
     return max(left_us, LEAST_US) / YEAR_US if left_us > 0 else None
 
 
