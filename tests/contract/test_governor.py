@@ -258,7 +258,8 @@ async def test_what_is_archived_and_verified_may_go(sink_of: Maker, database_url
     status = await Governed(sink, told, database_url).until(lambda one: one.room.state in ("ok", "warning"), 60)
     assert status.room.removed_days in (1, 2)
     gone = await asked(database_url, "select distinct low::date, archive from store.removed_days order by 1")
-    assert [archive for _day, archive in gone] == [str(folder)] * status.room.removed_days
+    assert [archive for _day, archive in gone] == [f"archive/{day}.json" for day, _archive in gone]
+    assert len(gone) == status.room.removed_days
     for day, _archive in gone:
         assert (folder / f"{day}.json").exists()
         assert (folder / f"option_prices-{day}.csv.gz").stat().st_size > 1_000
@@ -279,9 +280,11 @@ async def test_retention_archives_before_it_drops(sink_of: Maker, database_url: 
     )
     assert await days(database_url, "option_prices") == [1]
     assert await days(database_url, "equity_data") == [2, 1]
-    gone = await asked(database_url, "select distinct reason, archive from store.removed_days where rows > 0")
-    assert gone == [("retention", str(folder))]
-    oldest = (NOON - timedelta(days=3)).date()
+    gone = await asked(
+        database_url, "select distinct reason, archive from store.removed_days where rows > 0 order by 2"
+    )
+    oldest, next_one = ((NOON - timedelta(days=back)).date() for back in (3, 2))
+    assert gone == [("retention", f"archive/{day}.json") for day in (oldest, next_one)]
     assert {path.name for path in folder.glob(f"*{oldest}*.csv.gz")} >= {
         f"equity_data-{oldest}.csv.gz",
         f"option_prices-{oldest}.2.csv.gz",

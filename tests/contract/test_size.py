@@ -53,6 +53,19 @@ async def reader(database_url: str) -> AsyncIterator[Any]:
     await connection.close()
 
 
+async def test_supabase_counts_all_databases_of_a_project(sink: Roomy, reader: Any) -> None:
+    """Where Supabase's own role exists, the limit is for the sum; elsewhere others' databases are not ours."""
+    own = await reader.fetchval("select pg_database_size(current_database())")
+    await reader.execute("create role supabase_admin")
+    try:
+        found = await sink.size()
+        whole = await reader.fetchval("select sum(pg_database_size(oid))::bigint from pg_database")
+    finally:
+        await reader.execute("drop role supabase_admin")
+    assert found.bytes == pytest.approx(whole, rel=0.05)
+    assert found.bytes > own + 15_000_000, "template0, template1 and postgres are counted too"
+
+
 async def test_size(sink: Roomy, reader: Any) -> None:
     """The database, the recording's time, and each partition: those made for the rows and the one ahead."""
     found = await sink.size()

@@ -39,6 +39,7 @@ TABLES = {
     "streaming_metrics": Exported(("timestamp", "id"), by_ticker=False),
     "equity_data_stats": Exported(("ticker", "date"), time="date"),
     "stream_gaps": Exported(("ticker", "start_at"), time="start_at"),
+    "removed_days": Exported(("id",), time="removed_at", by_ticker=False),
     "quality_events": Exported(("journal_no", "seq", "item", "ticker", "kind")),
 }
 

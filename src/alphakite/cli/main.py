@@ -29,7 +29,7 @@ COMMANDS: dict[str, str] = {
     "gaps": "list what could not be received",
     "journal": "show, verify or export what was received",
     "rederive": "derive again from the journal and compare with the tables",
-    "db": "start, stop or locate the database",
+    "db": "start, stop, locate, measure or prune the database",
     "migrate": "bring the database's schema up to date",
     "support": "write one file for a bug report, without secrets",
     "config": "every setting, its value and where it comes from",

@@ -229,7 +229,7 @@ class Governor:
         except (OSError, *DATABASE_ERRORS) as error:
             room.kept_because = f"{utc_day(day_us)} could not be archived in {folder}: {error}"
             return None
-        return str(folder)
+        return f"{folder.name}/{utc_day(day_us)}.json"
 
     async def _remove(self, tables: tuple[str, ...], day_us: int, reason: str, place: str | None) -> None:
         gone = await self._sink.remove(tables, day_us, day_us + DAY_US, reason, place)

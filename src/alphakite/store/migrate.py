@@ -36,6 +36,7 @@ NAMES = (
     "streaming_metrics",
     "stream_gaps",
     "quality_events",
+    "removed_days",
 )
 LEDGER = """
 create schema if not exists supabase_migrations;
