@@ -1,7 +1,7 @@
 # alphakite: everything one does with a checkout. Needs make and Python 3.11 or newer; all else goes into .venv.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev demo test lint types bench faults docs requirements clean
+.PHONY: help setup setup-dev clients demo test lint types bench faults docs requirements clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,6 +18,11 @@ TEST_ARGS ?=
 WORKERS ?= 3
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS)
 BENCH_ARGS ?=
+CLIENTS := $(VENV)/clients
+# The hashes say what was tested; where it lies is everyone's own setting.
+PLAIN_LOCK := const fs = require("fs"), name = "package-lock.json", lock = JSON.parse(fs.readFileSync(name)); \
+	for (const one of Object.values(lock.packages)) { delete one.funding; delete one.resolved } \
+	fs.writeFileSync(name, JSON.stringify(lock, null, 2) + "\n")
 
 # A virtual environment holds its own path: one that was moved here from elsewhere is made again.
 ifneq ($(shell cat $(VENV)/.made 2>/dev/null),$(CURDIR))
@@ -30,6 +35,8 @@ help:  ## list the targets
 setup: $(VENV)/.run-installed  ## make .venv/bin/alphakite
 
 setup-dev: $(VENV)/.dev-installed  ## add what tests, checks and bench need
+
+clients: $(CLIENTS)/.installed  ## add other people's programs that some tests run (needs npm; 390 MB)
 
 demo: setup  ## record from a local Schwab, with a live view (DEMO_ARGS="--for 60"); Ctrl-C ends it
 	@exec $(BIN)/alphakite demo --data .alphakite/demo $(DEMO_ARGS)
@@ -53,8 +60,10 @@ faults: setup-dev  ## run every fault test, and the long runs of other clients, 
 docs: setup-dev  ## write the generated reference pages under docs/reference
 	@$(BIN)/python docs/generate.py
 
-requirements:  ## pin the newest versions again (needs pip-tools; PINNER=path)
+requirements:  ## pin the newest versions again (needs pip-tools, PINNER=path, and npm)
 	@cd requirements && $(COMPILE) -o run.txt run.in && $(COMPILE) -o dev.txt dev.in
+	@cd tests/supabase && rm -f package-lock.json && \
+	  npm install --package-lock-only --loglevel=error >/dev/null && node -e '$(PLAIN_LOCK)'
 
 clean:  ## remove .venv and caches; recorded data stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis src/alphakite.egg-info
@@ -84,4 +93,12 @@ $(VENV)/.run-installed: $(VENV)/.made requirements/run.txt pyproject.toml
 $(VENV)/.dev-installed: $(VENV)/.run-installed requirements/dev.txt
 	@echo "setup: installing what the tests and checks need"
 	@$(PINNED) requirements/dev.txt
+	@touch $@
+
+# Of the packages' own scripts only those run that link PostgreSQL's libraries; elsewhere than on Linux they are absent.
+$(CLIENTS)/.installed: $(VENV)/.made $(addprefix tests/supabase/,package.json package-lock.json .npmrc)
+	@echo "clients: installing what tests/supabase/package.json names (half a minute)"
+	@mkdir -p $(CLIENTS) && cp $(addprefix tests/supabase/,package.json package-lock.json .npmrc) $(CLIENTS)
+	@cd $(CLIENTS) && npm ci --loglevel=error >/dev/null && \
+	  npm rebuild --ignore-scripts=false --loglevel=error postgres-15 postgres-17 >/dev/null
 	@touch $@

@@ -1,7 +1,9 @@
-"""A real PostgreSQL for the migration tests, and an empty database for each of them."""
+"""A real PostgreSQL for the migration tests, of any version that is here, and an empty database for each of them."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -9,18 +11,34 @@ from typing import Any
 import asyncpg
 import pytest
 import pytest_asyncio
+from tests.migration.servers import NEWEST, Servers, running, unsafe
 
-from alphakite.store import embedded
 from alphakite.store.cluster import Endpoint
 
 ROLES = ("anon", "authenticated", "service_role")
 
 
 @pytest.fixture(scope="session")
-def migration_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """The embedded PostgreSQL."""
-    with embedded.lease(tmp_path_factory.mktemp("server")) as endpoint:
-        yield endpoint
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Each is started once. Skips the test whose version is not here."""
+    started: dict[tuple[int, str], Endpoint] = {}
+    with contextlib.ExitStack() as stack:
+
+        def server(version: int, purpose: str = "") -> Endpoint:
+            if (version, purpose) not in started:
+                folder = tmp_path_factory.mktemp(f"postgresql{version}")
+                endpoint = stack.enter_context(running(version, folder))
+                asyncio.run(unsafe(endpoint))
+                started[version, purpose] = endpoint
+            return started[version, purpose]
+
+        yield server
+
+
+@pytest.fixture
+def migration_server(request: pytest.FixtureRequest, servers: Servers) -> Endpoint:
+    """The newest, which is the embedded one; or the version that the test asks for by `servers.on`."""
+    return servers(getattr(request, "param", NEWEST))
 
 
 @pytest_asyncio.fixture
@@ -28,8 +46,6 @@ async def empty_dsn(migration_server: Endpoint) -> AsyncIterator[str]:
     """An empty database's DSN."""
     name = f"test_{secrets.token_hex(4)}"
     admin = await asyncpg.connect(migration_server.dsn)
-    await admin.execute("alter system set fsync = off")
-    await admin.execute("select pg_reload_conf()")
     await admin.execute(f"create database {name}")
     yield f"{migration_server.dsn.rpartition('/')[0]}/{name}"
     await admin.execute(f"drop database {name} with (force)")

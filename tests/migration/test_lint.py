@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.migration.servers import VERSIONS, on
 
 from alphakite.store import migrate
 from alphakite.store.lint import LINTS, lint
@@ -41,6 +42,7 @@ BROKEN = {
 }
 
 
+@on(*VERSIONS)
 async def test_none_is_broken(project: Any) -> None:
     """After all migrations, with days made, with anonymous readers, and without Supabase's roles."""
     await migrate.apply(project)
@@ -50,6 +52,7 @@ async def test_none_is_broken(project: Any) -> None:
     assert await lint(project) == []
 
 
+@on(*VERSIONS)
 async def test_none_is_broken_on_a_plain_postgresql(connection: Any) -> None:
     """Where nobody has heard of Supabase."""
     await migrate.apply(connection)
@@ -61,10 +64,14 @@ def test_each_has_its_violation() -> None:
     assert BROKEN.keys() == LINTS.keys()
 
 
+@on(*VERSIONS)
 async def test_each_can_fail(project: Any) -> None:
     """Each finds its violation, and names the object."""
     await migrate.apply(project)
+    here = await project.fetchval("select array_agg(name) from pg_available_extensions")
     for name, sql in BROKEN.items():
+        if name == "extension_in_public" and "pg_trgm" not in here:
+            continue  # the package of 16 has none but plpgsql
         transaction = project.transaction()
         await transaction.start()
         await project.execute(sql)

@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from tests.migration.servers import VERSIONS, on
 
 from alphakite.model import Batch, EquityRow, IndicatorRow, Metrics
 from alphakite.store import migrate
@@ -72,6 +73,7 @@ async def kinds(connection: Any) -> list[Any]:
     return [tuple(row) for row in rows]
 
 
+@on(*VERSIONS)
 async def test_taken_over_with_data(connection: Any) -> None:
     """Every row stays, and reads as it did; numbers go on; new days begin behind the old rows."""
     was = await before_partitions(connection)
@@ -132,6 +134,7 @@ async def test_a_migration_that_fails_leaves_everything(connection: Any, monkeyp
     assert await shown(connection) == was
 
 
+@on(*VERSIONS)
 async def test_a_row_always_finds_a_home(connection: Any) -> None:
     """Without its day in the default partition; it moves when the day is made, and none is lost or doubled."""
     await migrate.apply(connection)
@@ -194,6 +197,7 @@ async def test_only_days_of_our_tables(connection: Any, arguments: str) -> None:
         await connection.execute(f"select store.ensure_partitions({arguments})")
 
 
+@on(*VERSIONS)
 async def test_old_days_are_dropped(connection: Any) -> None:
     """Whole days (UTC) that are over so long; the answer counts the rows; the default partition's go too."""
     await migrate.apply(connection)
@@ -225,6 +229,7 @@ async def test_documented_queries_run_as_written(connection: Any) -> None:
         assert await connection.fetchval(query) == 0
 
 
+@on(*VERSIONS)
 async def test_no_role_reaches_a_partition(project: Any) -> None:
     """Through the table, with the table's rights; anon nothing, unless its owner says so."""
     await before_partitions(project)

@@ -49,6 +49,10 @@ left join pg_index i on i.indrelid = c.oid and i.indisprimary
 where c.relnamespace = 'public'::regnamespace and c.relname = $1 and c.relkind in ('r', 'p', 'v', 'm') order by a.attnum
 """
 
+_SO_FAR = "coalesce(nullif(current_setting('pgrst.inserted', true), ''), '0')::int"
+COUNTED = "set_config('pgrst.inserted', (" + _SO_FAR + " {})::text, true)"
+"""How PostgREST tells rows that a merge inserted from those that it updated."""
+
 
 def legacy_key(role: str = "service_role") -> str:
     """A key of the older kind: a JWT that says the role."""
@@ -384,19 +388,23 @@ async def _insert(
     listed, typed = ", ".join(map(_quoted, names)), ", ".join(f"{_quoted(one)} {types[one]}" for one in names)
     reader = "json_to_recordset" if isinstance(given, list) else "json_to_record"
     target = [one.strip() for one in request.query.get("on_conflict", "").split(",") if one] or keys
-    conflict = ""
+    conflict, inserted = "", ""
     if prefer.get("resolution") == "ignore-duplicates":
         conflict = f" on conflict ({', '.join(map(_quoted, target))}) do nothing"
     elif prefer.get("resolution") == "merge-duplicates":
         sets = ", ".join(f"{_quoted(one)} = excluded.{_quoted(one)}" for one in names)
+        inserted = f" where {COUNTED.format('+ 1')} <> '0'"
         conflict = f" on conflict ({', '.join(map(_quoted, target))}) do update set {sets}"
+        conflict += f" where {COUNTED.format('- 1')} <> '-1'"
     row = await connection.fetchrow(
-        f"with r as (insert into {table} ({listed}) select {listed} from {reader}($1::json) as _({typed}){conflict}"
-        " returning *) select coalesce(json_agg(r), '[]')::text as body, count(*) as n from r",
+        f"with r as (insert into {table} ({listed}) select {listed} from {reader}($1::json) as _({typed}){inserted}"
+        f"{conflict} returning *) select coalesce(json_agg(r), '[]')::text as body, count(*) as n,"
+        " coalesce(current_setting('pgrst.inserted', true), '') as inserted from r",
         body.decode(),
     )
+    status = 200 if row["inserted"] == "0" else 201  # 200: all were updates
     headers = {"Content-Range": f"*/{row['n'] if prefer.get('count') else '*'}"}
-    return 201, headers, row["body"] if prefer.get("return") == "representation" else ""
+    return status, headers, row["body"] if prefer.get("return") == "representation" else ""
 
 
 async def running_until(project: Project, stop: asyncio.Event) -> None:

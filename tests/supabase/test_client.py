@@ -1,10 +1,9 @@
-"""The unmodified supabase-py reads what the recorder wrote, and writes through the same server as it does elsewhere."""
+"""The unmodified supabase-py and supabase-js read what the recorder wrote, and write as they do elsewhere."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ import asyncpg
 import pytest
 from tests.contract import test_option_sink as option_rows
 from tests.contract import test_sink as rows
+from tests.supabase.programs import CLIENTS, needs
 from tests.supabase.server import PUBLISHABLE_KEY, SECRET_KEY, Project, legacy_key
 
+import supabase
 from alphakite.store.rest import RestSink
 
-supabase = pytest.importorskip("supabase")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 """It warns of its own parameters."""
 
@@ -127,7 +127,7 @@ async def test_the_recorder_s_functions_are_the_service_role_s(project: Project)
     assert set(found.data) == {"schema_version"}
 
 
-@pytest.mark.skipif("SUPABASE_JS" not in os.environ, reason="SUPABASE_JS names no folder with @supabase/supabase-js")
+@needs("@supabase/supabase-js")
 async def test_supabase_js(project: Project) -> None:
     """The other client that most people have."""
     owner = await asyncpg.connect(project.dsn)
@@ -142,7 +142,7 @@ async def test_supabase_js(project: Project) -> None:
     await sink.close()
     script = Path(__file__).with_name("client.mjs")
     node = await asyncio.create_subprocess_exec(
-        "node", str(script), os.environ["SUPABASE_JS"], project.url, SECRET_KEY, stdout=asyncio.subprocess.PIPE
+        "node", str(script), str(CLIENTS), project.url, SECRET_KEY, stdout=asyncio.subprocess.PIPE
     )
     out, _ = await asyncio.wait_for(node.communicate(), 60)
     found = json.loads(out)
