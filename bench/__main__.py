@@ -2,7 +2,8 @@
 
 Read ratios and CPU time, not wall time: the figures of two machines do not compare, those of one run do.
 Nothing but loopback, a temporary folder and the embedded PostgreSQL is used; about 7 minutes on 2 cores by default
-(options are measured at real time and over a day), half an hour with `--day`.
+(options are measured at real time and over a day), half an hour with `--day`. `python -m bench sizes` is apart: what
+days of rows take on disk.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import bench_decode, bench_greeks, bench_options, bench_path
+from bench import bench_decode, bench_greeks, bench_options, bench_path, bench_sizes, bench_store
 from bench.child import ROOT, ChildError
 from bench.frames import make_tape
-from bench.report import table
 
 PARTS = ("decode", "path", "store", "greeks", "options")
+APART = ("sizes",)
+"""Not among the rest: it says bytes, not time, and takes a quarter of an hour."""
 SHORT_DAY_STEP = 30
 STORE_ROWS = 5_000
 
@@ -61,7 +63,7 @@ def main() -> int:
                 texts.append(bench_path.shown(figures["path"]))
             if args.part in ("", "store"):
                 figures["store"] = _store_measured(args.repeat)
-                texts.append(_store_shown(figures["store"]))
+                texts.append(bench_store.shown(figures["store"]))
             if args.part in ("", "greeks"):
                 figures["greeks"] = bench_greeks.measure(args.repeat)
                 texts.append(bench_greeks.shown(figures["greeks"]))
@@ -69,6 +71,9 @@ def main() -> int:
                 wanted = bench_options.Wanted(args.option_seconds, 1 if args.day else SHORT_DAY_STEP, args.repeat)
                 figures["options"] = bench_options.measure(wanted, Path(folder))
                 texts.append(bench_options.shown(figures["options"]))
+            if args.part == "sizes":
+                figures["sizes"] = bench_sizes.measure(Path(folder), ideas=args.ideas)
+                texts = [bench_sizes.shown(figures["sizes"])]
     except ChildError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -89,18 +94,9 @@ def _store_measured(repetitions: int) -> dict[str, Any]:
     return found
 
 
-def _store_shown(figures: dict[str, Any]) -> str:
-    ways = figures["ways"].items()
-    return table(
-        f"Ways to store rows: {figures['rows']:,} rows, {figures['batch']} + {figures['batch']} in a transaction",
-        ("way", "client CPU-µs/row", "PostgreSQL µs", "wall µs", "wall ratio"),
-        [(name, of["client_us"], of["server_us"], of["wall_us"], of["ratio"]) for name, of in ways],
-    )
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="What a quote costs.")
-    parser.add_argument("part", nargs="?", default="", choices=("", *PARTS), help="only this part")
+    parser.add_argument("part", nargs="?", default="", choices=("", *PARTS, *APART), help="only this part")
     parser.add_argument("--json", action="store_true", help="all runs and medians as JSON")
     parser.add_argument("--repeat", type=int, default=3, metavar="N", help="repetitions of everything (default 3)")
     parser.add_argument("--quotes", type=int, default=60_000, metavar="N", help="quotes played flat out")
@@ -114,6 +110,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--day", action="store_true", help=f"options: every second of the day, not one in {SHORT_DAY_STEP}"
     )
+    parser.add_argument("--ideas", action="store_true", help="sizes: other forms of the same rows too")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the frames")
     return parser.parse_args()
 

@@ -1,9 +1,10 @@
 """Ways to put rows and the journal's position into PostgreSQL, side by side, in one run on the same rows.
 
-    python bench/bench_store.py [--rows N] [--batch N] [--rounds N] [--json]
+    python -m bench.bench_store [--rows N] [--batch N] [--sink-rows N] [--sink-batch N] [--rounds N] [--json]
 
 Each way commits equity and indicator rows with keys, indexes, fsync on, one transaction a batch. Rounds are
 interleaved; medians are shown. Client CPU is this process's, server CPU that of its PostgreSQL backend (Linux).
+Then each sink as shipped beside supabase-py's upsert: store_sinks.py.
 """
 
 from __future__ import annotations
@@ -12,60 +13,28 @@ import argparse
 import asyncio
 import json
 import os
-import random
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import uvloop
 
-from alphakite.model import Batch, EquityRow, IndicatorRow
-from alphakite.store import embedded, migrate
+from alphakite.model import Batch
+from alphakite.store import embedded
 from alphakite.store.binary import EQUITY_COLUMNS, INDICATOR_COLUMNS, pack_equity, pack_indicators
 from alphakite.store.postgres import PostgresSink
-from alphakite.store.tables import EPOCH
+from bench import report, store_sinks
+from bench.child import ChildError
+from bench.store_rows import JOURNAL, make_batches, records
 
-JOURNAL = "00000000-0000-0000-0000-00000000b3bc"
-START_US = 1_763_650_800_000_000
 TABLES = (("equity_data", EQUITY_COLUMNS), ("indicators", INDICATOR_COLUMNS))
 UNNEST = "$1::text[], $2::timestamptz[], $3::numeric[], $4::{fourth}[], $5::int2[], $6::int4[], $7::int8[], $8::int4[]"
 Way = Callable[[Any, Batch], Awaitable[None]]
-
-
-def make_batches(rows: int, size: int) -> list[Batch]:
-    """`rows` equity rows and as many indicator rows, of 100 tickers."""
-    chance = random.Random(1)
-    batches = []
-    for first in range(0, rows, size):
-        span = range(first, min(first + size, rows))
-        keys = [(f"T{at % 100:03}", START_US + at // 100 * 1_000_000) for at in span]
-        equity = [EquityRow(k, t, chance.randrange(10_000, 60_000) * 10**6, chance.randrange(5000), 0) for k, t in keys]
-        values = [(chance.randrange(10**8, 6 * 10**8), chance.randrange(10**8, 6 * 10**8)) for _ in keys]
-        found = [IndicatorRow(k, t, sma9, vwap, 0) for (k, t), (sma9, vwap) in zip(keys, values, strict=True)]
-        batches.append(Batch(JOURNAL, first, span[-1] + 1, keys[-1][1], equity, found))
-    return batches
-
-
-def records(batch: Batch) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
-    """The same rows as a driver takes them."""
-
-    def at(us: int) -> datetime:
-        return EPOCH + timedelta(microseconds=us)
-
-    def decimal(value: int | None, places: int) -> Decimal | None:
-        return None if value is None else Decimal(value).scaleb(-places)
-
-    equity = [(r.ticker, at(r.timestamp_us), decimal(r.price, 8), r.volume, r.flags, 0, 0, 0) for r in batch.equity]
-    indicators = [
-        (r.ticker, at(r.timestamp_us), decimal(r.sma9, 6), decimal(r.vwap, 6), r.flags, 0, 0, 0)
-        for r in batch.indicators
-    ]
-    return equity, indicators
 
 
 async def copy_packed(connection: Any, batch: Batch) -> None:
@@ -168,7 +137,7 @@ def _cpu_s(pid: int) -> float:
 async def compare(dsn: str, batches: list[Batch], rounds: int) -> dict[str, dict[str, float]]:
     """Medians in µs per row, and the wall time's ratio to the sink's."""
     connection = await asyncpg.connect(dsn)
-    await migrate.apply(connection)
+    await store_sinks.prepare(connection)
     await connection.close()
     rows = sum(len(batch) for batch in batches)
     ways: dict[str, Way | None] = {"the sink": None} | WAYS
@@ -185,24 +154,44 @@ async def compare(dsn: str, batches: list[Batch], rounds: int) -> dict[str, dict
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="ways to put rows into PostgreSQL, side by side")
+def main() -> int:
+    """Ways to COPY and INSERT, then each sink; 1 if one stored something else than the others."""
+    parser = argparse.ArgumentParser(description="ways to put rows into PostgreSQL, and sinks, side by side")
     parser.add_argument("--rows", type=int, default=20_000, help="equity rows; as many indicator rows come with them")
     parser.add_argument("--batch", type=int, default=500, help="equity rows a transaction")
+    parser.add_argument("--sink-rows", type=int, default=10_000, help="rows of each kind through each sink; 0: none")
+    parser.add_argument("--sink-batch", type=int, default=500, help="of all kinds in a batch of a sink: BATCH_SIZE")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, embedded.lease(Path(folder)) as endpoint:
-        found = asyncio.run(compare(endpoint.local_dsn, make_batches(args.rows, args.batch), args.rounds))
-    if args.json:
-        print(json.dumps({"schema": 1, "rows": 2 * args.rows, "batch": args.batch, "ways": found}))
-        return
-    print(f"{2 * args.rows} rows, {args.batch} + {args.batch} a transaction, median of {args.rounds}; µs per row")
-    print(f"{'':24}{'wall':>8}{'client':>8}{'server':>8}{'ratio':>8}")
-    for name, values in found.items():
-        shown = "".join(f"{values[column]:8.2f}" for column in ("wall_us", "client_us", "server_us", "ratio"))
-        print(f"{name:24}{shown}")
+    found: dict[str, Any] = {"schema": 1, "rows": 2 * args.rows, "batch": args.batch, "ways": {}, "sinks": {}}
+    with tempfile.TemporaryDirectory() as name, embedded.lease(Path(name)) as endpoint:
+        if args.rows:
+            batches = make_batches(args.rows, args.batch)
+            found["ways"] = asyncio.run(compare(endpoint.local_dsn, batches, args.rounds))
+        if args.sink_rows:
+            try:
+                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                    found["sinks"] = runner.run(
+                        store_sinks.compare(endpoint, args.sink_rows, args.sink_batch, args.rounds, Path(name))
+                    )
+            except ChildError as error:
+                print(f"bench: {error}", file=sys.stderr)
+                return 1
+    print(json.dumps(found) if args.json else shown(found))
+    return 0
+
+
+def shown(figures: dict[str, Any]) -> str:
+    """The tables of both."""
+    ways = report.table(
+        f"Ways to store rows: {figures['rows']:,} rows, {figures['batch']} + {figures['batch']} in a transaction",
+        ("way", "client CPU-µs/row", "PostgreSQL µs", "wall µs", "wall ratio"),
+        [(name, of["client_us"], of["server_us"], of["wall_us"], of["ratio"]) for name, of in figures["ways"].items()],
+    )
+    sinks = store_sinks.shown(figures["sinks"]) if figures["sinks"] else ""
+    return f"{ways}\n{sinks}" if figures["ways"] else sinks
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,6 +12,7 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,11 @@ class Child:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
 
     def tell(self, **message: object) -> None:
         """Say one thing."""
@@ -114,7 +120,23 @@ def own_cpu_s(pid: int) -> float:
 
 def tree_cpu_s(pid: int) -> float | None:
     """CPU seconds of a process and its descendants, ended ones included; None where /proc cannot tell."""
-    times: dict[int, tuple[int, float]] = {}
+    times = {one: (parent, own) for one, parent, own in _processes()}
+    if pid not in times:
+        return None
+    return sum(times[member][1] for member in family(pid, times))
+
+
+def family(pid: int, known: dict[int, tuple[int, float]] | None = None) -> set[int]:
+    """A process and its descendants that live."""
+    times = {one: (parent, own) for one, parent, own in _processes()} if known is None else known
+    found = {pid}
+    while more := {child for child, (parent, _) in times.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def _processes() -> Iterator[tuple[int, int, float]]:
+    """(pid, parent, CPU seconds with those of ended children) of all."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -122,10 +144,4 @@ def tree_cpu_s(pid: int) -> float | None:
             except OSError:
                 continue
             own = (int(fields[11]) + int(fields[12]) + int(fields[13]) + int(fields[14])) / TICKS_PER_S
-            times[int(entry.name)] = int(fields[1]), own
-    if pid not in times:
-        return None
-    family = {pid}
-    while more := {child for child, (parent, _) in times.items() if parent in family} - family:
-        family |= more
-    return sum(times[member][1] for member in family)
+            yield int(entry.name), int(fields[1]), own

@@ -26,9 +26,9 @@ START_MS = DAY_MS + (OPEN_S + 3600) * 1000
 CONNECTION = 1
 
 
-def prepared(market: Market, settings: DeriveSettings) -> Engine:
+def prepared(market: Market, settings: DeriveSettings, start_ms: int = START_MS) -> Engine:
     """An engine that has every image."""
-    engine, now_us = Engine(1), START_MS * 1000
+    engine, now_us = Engine(1), start_ms * 1000
     engine.configure(now_us, settings)
     for under in market.equities[: market.load.optionable]:
         found = parse_chain(chain(market, under.key, EXPIRIES[0]))
@@ -38,8 +38,8 @@ def prepared(market: Market, settings: DeriveSettings) -> Engine:
         wanted.setdefault(one.under.key, []).append(one.key)
     engine.want_options(now_us, wanted)
     engine.connecting(now_us)
-    engine.frame(1, now_us, CONNECTION, decode(market.equity_image(START_MS)).updates, 0)
-    for seq, frame in enumerate(market.images(market.watched, START_MS), 2):
+    engine.frame(1, now_us, CONNECTION, decode(market.equity_image(start_ms)).updates, 0)
+    for seq, frame in enumerate(market.images(market.watched, start_ms), 2):
         decoded = decode(frame)
         engine.frame(seq, now_us, CONNECTION, [], len(decoded.rejected), decoded.options)
     engine.take()

@@ -53,7 +53,8 @@ class Commits:
 async def measured(tickers: int) -> None:
     """Start the recorder; measure it from word to word; stop it."""
     commits = Commits()
-    rest.Pace = lambda: Pace(1000.0, 1000)  # type: ignore[assignment, misc]  # price history of all tickers at once
+    # price history of all tickers at once
+    rest.Pace = lambda: Pace(1000.0, 1000)  # type: ignore[assignment, attr-defined, misc]
     service = Service(load(overrides={}))
     status = service.status
     running = asyncio.create_task(service.run())

@@ -285,7 +285,7 @@ SPECS: dict[str, Spec] = {
     "CHECKPOINT_INTERVAL": _seconds("30", 0.01, 3600),
     "COALESCE_MS": Spec("20", "a whole number of milliseconds from 0 to 1000", _whole(0, 1000)),
     "SILENCE_TIMEOUT": _seconds("45", 0.1, 600),
-    "METRICS_INTERVAL": _seconds("10", 0.1, 3600),
+    "METRICS_INTERVAL": _seconds("60", 0.1, 3600),
     "LOG_LEVEL": _one_of("info", "debug", "info", "warning", "error"),
     "LOG_FORMAT": _one_of("auto", "auto", "json", "text"),
     "DISK_MIN_FREE_MB": Spec("200", "a whole number of megabytes from 0 to 10000000", _whole(0, 10_000_000)),

@@ -144,7 +144,7 @@ begin
             name := parent || pg_catalog.to_char(day, '_YYYYMMDD');
             begin
                 -- One maker at a time; and nobody may put a row of the day into the default meanwhile.
-                execute pg_catalog.format('lock table store.%I in share update exclusive mode', parent);
+                execute pg_catalog.format('lock table only store.%I in share update exclusive mode', parent);
                 execute pg_catalog.format('lock table store_private.%I in access exclusive mode', parent || '_default');
                 if pg_catalog.to_regclass(pg_catalog.format('store_private.%I', name)) is null then
                     execute pg_catalog.format(
@@ -188,7 +188,7 @@ begin
     for one in select * from store.partitions(table_name) loop
         if one.high <= edge then
             -- One lock at once, not first the partition's and then the table's: a writer comes the other way.
-            execute pg_catalog.format('lock table store.%I in access exclusive mode', table_name);
+            execute pg_catalog.format('lock table only store.%I in access exclusive mode', table_name);
             execute pg_catalog.format('select count(*) from store_private.%I', one.partition) into rows;
             execute pg_catalog.format('drop table store_private.%I', one.partition);
         elsif one.is_default or one.low is null then

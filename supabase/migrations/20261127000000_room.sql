@@ -51,7 +51,7 @@ begin
             high := one.high;
             if not dry_run then
                 -- One lock at once, not first the partition's and then the table's: a writer comes the other way.
-                execute pg_catalog.format('lock table store.%I in access exclusive mode', table_name);
+                execute pg_catalog.format('lock table only store.%I in access exclusive mode', table_name);
             end if;
             execute pg_catalog.format('select count(*) from store_private.%I', one.partition) into rows;
             bytes := pg_catalog.pg_total_relation_size(pg_catalog.format('store_private.%I', one.partition));
@@ -182,7 +182,7 @@ begin
         where p.low = recorder_remove.low and p.high = recorder_remove.high;
         counted := 0;
         if child is not null then
-            execute pg_catalog.format('lock table store.%I in access exclusive mode', parent);
+            execute pg_catalog.format('lock table only store.%I in access exclusive mode', parent);
             -- Somebody else may have removed it meanwhile.
             if pg_catalog.to_regclass(pg_catalog.format('store_private.%I', child)) is not null then
                 execute pg_catalog.format('select count(*) from store_private.%I', child) into counted;

@@ -167,6 +167,25 @@ async def test_a_long_reader_puts_a_day_off(connection: Any, empty_dsn: str) -> 
     await reader.close()
 
 
+async def test_a_vacuum_of_another_day_puts_nothing_off(connection: Any, empty_dsn: str) -> None:
+    """Vacuum and analyze hold a day for minutes: others are made and dropped meanwhile."""
+    await migrate.apply(connection)
+    await connection.execute("select store.ensure_partitions('2026-11-20', '2026-11-21')")
+    other = await asyncpg.connect(empty_dsn)
+    try:
+        async with other.transaction():
+            await other.execute(
+                "lock table only store_private.equity_data_20261121 in share update exclusive mode"  # as VACUUM does
+            )
+            assert await connection.fetchval("select store.ensure_partitions('2026-11-23', '2026-11-24')") == 0
+            await connection.execute("set statement_timeout = '3s'")
+            await connection.fetchval("select store.drop_days('equity_data', '2026-11-21')")
+        days = await connection.fetch("select partition from store.partitions('equity_data')")
+        assert "equity_data_20261120" not in {row["partition"] for row in days}
+    finally:
+        await other.close()
+
+
 async def test_two_make_the_same_days(connection: Any, empty_dsn: str) -> None:
     """Whoever is second finds them made."""
     await migrate.apply(connection)

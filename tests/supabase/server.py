@@ -396,15 +396,17 @@ async def _insert(
         inserted = f" where {COUNTED.format('+ 1')} <> '0'"
         conflict = f" on conflict ({', '.join(map(_quoted, target))}) do update set {sets}"
         conflict += f" where {COUNTED.format('- 1')} <> '-1'"
+    echo = prefer.get("return") == "representation"
+    back, body_sql = ("*", "coalesce(json_agg(r), '[]')::text") if echo else ("1", "''")
     row = await connection.fetchrow(
         f"with r as (insert into {table} ({listed}) select {listed} from {reader}($1::json) as _({typed}){inserted}"
-        f"{conflict} returning *) select coalesce(json_agg(r), '[]')::text as body, count(*) as n,"
+        f"{conflict} returning {back}) select {body_sql} as body, count(*) as n,"
         " coalesce(current_setting('pgrst.inserted', true), '') as inserted from r",
         body.decode(),
     )
     status = 200 if row["inserted"] == "0" else 201  # 200: all were updates
     headers = {"Content-Range": f"*/{row['n'] if prefer.get('count') else '*'}"}
-    return status, headers, row["body"] if prefer.get("return") == "representation" else ""
+    return status, headers, row["body"]
 
 
 async def running_until(project: Project, stop: asyncio.Event) -> None:

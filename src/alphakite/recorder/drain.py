@@ -38,6 +38,8 @@ GATHER_S = 0.05
 """Once caught up, let records gather: wake-ups cost more than records."""
 PUBLISH_INTERVAL_S = 0.25
 STATS_INTERVAL_S = 300.0
+MEASURE_LOOK_S = 0.5
+"""How soon a change of the state's word is told to streaming_metrics."""
 FULL_METRICS_S = 600.0
 """A database that is full is told no more than that it is, now and then."""
 TELL_INTERVAL_S = 10.0
@@ -286,16 +288,17 @@ class Drain:
         self._written.set()
 
     async def measure(self) -> None:
-        """streaming_metrics: at once, then at the set interval."""
+        """streaming_metrics: at once, when the state's word changes, and at the set interval."""
+        written_at, said = -float("inf"), ""
         while True:
             caught_up = self._deriver is not None and self._deriver.engine.state.seq >= self.committed_seq
-            if caught_up and self.committed_seq:
+            full = self.status.database_state == "full"
+            due = time.monotonic() - written_at >= max(self._settings.metrics_interval, FULL_METRICS_S if full else 0.0)
+            if caught_up and self.committed_seq and (due or service_status(self.status) != said):
+                written_at, said = time.monotonic(), service_status(self.status)
                 with contextlib.suppress(UnavailableError):
                     await self.write_metrics()
-                full = self.status.database_state == "full"
-                await asyncio.sleep(max(self._settings.metrics_interval, FULL_METRICS_S if full else 0.0))
-            else:
-                await asyncio.sleep(0.1)
+            await asyncio.sleep(min(MEASURE_LOOK_S, self._settings.metrics_interval))
 
     async def keep_stats(self) -> None:
         """The daily statistics: once there are rows, every five minutes, and at the session's end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import asyncpg
 
@@ -16,6 +16,8 @@ from alphakite.store.faults import DATABASE_ERRORS, classify
 CONNECT_WITHIN_S = 10.0
 TRANSACTION_POOLER_PORT = 6543
 """Supabase's; a transaction pooler knows no prepared statements."""
+MARKER = "pgbouncer"
+"""What Supabase's dashboard and Prisma write into the query of a transaction pooler's address."""
 
 
 class DatabaseSettings(Protocol):
@@ -104,25 +106,58 @@ class Database:
 
 
 async def connect(dsn: str) -> Any:
-    """Connect (asyncpg.Connection). Raises: our errors, see faults.py."""
+    """Connect (asyncpg.Connection); through a pooler so that it does not matter which connection a statement takes.
+
+    Raises: our errors, see faults.py.
+    """
+    pooled, place = transaction_pooled(dsn), without_marker(dsn)
     try:
-        pooled = transaction_pooled(dsn)
-        return await asyncpg.connect(
-            dsn,
-            timeout=CONNECT_WITHIN_S,
-            statement_cache_size=0 if pooled else 100,
-            server_settings={} if pooled else {"application_name": "alphakite", "timezone": "UTC"},
-        )
+        connection = await _open(place, pooled)
+        if not pooled and await _stands_between(connection):
+            await _end(connection)
+            connection = await _open(place, True)
+        return connection
     except DATABASE_ERRORS as error:
         raise classify(error) from error
     except ValueError as error:
         raise ConfigError(f"DATABASE_URL cannot be used: {error}", next_step="correct DATABASE_URL") from error
 
 
+async def _open(dsn: str, pooled: bool) -> Any:
+    return await asyncpg.connect(
+        dsn,
+        timeout=CONNECT_WITHIN_S,
+        statement_cache_size=0 if pooled else 100,
+        server_settings={} if pooled else {"application_name": "alphakite", "timezone": "UTC"},
+    )
+
+
+async def _stands_between(connection: Any) -> bool:
+    """Whether a pooler answers in the server's place: the process it names is not the one that works for us.
+
+    Asked without a prepared statement. One in session mode is found, too, and loses no more than prepared statements.
+    """
+    told = int(connection.get_server_pid())
+    sql = f"select from (select pg_catalog.pg_backend_pid() as pid) p where p.pid = {told}"
+    try:
+        return bool(await connection.execute(sql, timeout=CONNECT_WITHIN_S) == "SELECT 0")
+    except BaseException:
+        connection.terminate()
+        raise
+
+
 def transaction_pooled(dsn: str) -> bool:
-    """Whether the DSN leads to a transaction pooler."""
+    """Whether the DSN says that it leads to a transaction pooler: by Supabase's port, or by `pgbouncer=true`."""
     parts = urlsplit(dsn)
-    return str(TRANSACTION_POOLER_PORT) in (str(parts.port), *parse_qs(parts.query).get("port", []))
+    said = parse_qs(parts.query)
+    return str(TRANSACTION_POOLER_PORT) in (str(parts.port), *said.get("port", [])) or "true" in said.get(MARKER, [])
+
+
+def without_marker(dsn: str) -> str:
+    """The DSN without `pgbouncer=…`, which a server would refuse as a setting that it does not know."""
+    parts = urlsplit(dsn)
+    kept = [one for one in parts.query.split("&") if one.partition("=")[0] != MARKER]
+    return dsn if len(kept) == parts.query.count("&") + 1 else urlunsplit(parts._replace(query="&".join(kept)))
 
 
 async def _end(connection: Any) -> None:

@@ -7,9 +7,10 @@ runner at a time. `store.schema_version()` says which of ours was last, whoever 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import re
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from alphakite.store.faults import classify
 FILE_NAME = re.compile(r"(\d{14})_(\w+)\.sql")
 ADVISORY_KEY = 4_240_961_107_126_001
 """Arbitrary, ours: two runners wait for each other on it."""
+APPLIED_SQL = "select exists (select from supabase_migrations.schema_migrations where version = $1)"
 NAMES = (
     "equity_data",
     "indicators",
@@ -83,13 +85,16 @@ async def pending(connection: Any) -> list[Migration]:
 
 async def apply(connection: Any) -> list[Migration]:
     """Apply what is pending; what was applied. Raises: ConfigError, TransientError."""
-    await connection.execute("select pg_advisory_lock($1::bigint)", ADVISORY_KEY)
+    applied = []
     try:
-        todo = await pending(connection)
-        if todo:
-            await connection.execute(LEDGER)
+        async with _alone(connection):
+            todo = await pending(connection)
+            if todo:
+                await connection.execute(LEDGER)
         for one in todo:
-            async with connection.transaction():
+            async with _alone(connection):
+                if await connection.fetchval(APPLIED_SQL, one.version):
+                    continue  # by somebody else, meanwhile
                 await connection.execute(one.sql)
                 await connection.execute(
                     "insert into supabase_migrations.schema_migrations (version, statements, name) values ($1, $2, $3)",
@@ -97,12 +102,18 @@ async def apply(connection: Any) -> list[Migration]:
                     [one.sql],
                     one.name,
                 )
+                applied.append(one)
     except asyncpg.PostgresError as error:
         raise classify(error) from error
-    finally:
-        if not connection.is_closed():
-            await connection.execute("select pg_advisory_unlock($1::bigint)", ADVISORY_KEY)
-    return todo
+    return applied
+
+
+@contextlib.asynccontextmanager
+async def _alone(connection: Any) -> AsyncIterator[None]:
+    """A transaction that nobody else migrates in. Its lock ends with it: a session's would stay in a pooler."""
+    async with connection.transaction():
+        await connection.execute("select pg_advisory_xact_lock($1::bigint)", ADVISORY_KEY)
+        yield
 
 
 def script(todo: Iterable[Migration]) -> str:

@@ -79,7 +79,7 @@ def by_answer(status: int, body: bytes, headers: Mapping[str, str], *, served: b
             "over_quota",
             f"the Supabase project is over its quota, which lasts for days: {what}",
             "see Organization, Usage: make the database smaller and wait for the next period, or change the plan",
-            QUOTA_WAIT_S,
+            _wait_s(headers, QUOTA_WAIT_S),
         )
     if status == 413:
         return TooLarge("too_large", f"Supabase's gateway refuses the size of a request: {what}")
@@ -87,7 +87,7 @@ def by_answer(status: int, body: bytes, headers: Mapping[str, str], *, served: b
         return Away("throttled", f"Supabase asks for fewer requests: {what}", wait_s=_wait_s(headers, THROTTLED_WAIT_S))
     if status == 540:
         step = "resume it in the Supabase dashboard"
-        return Away("paused", f"the Supabase project is paused: {what}", step, PAUSED_WAIT_S)
+        return Away("paused", f"the Supabase project is paused: {what}", step, _wait_s(headers, PAUSED_WAIT_S))
     if status == 544:
         return Away("timeout", f"the database did not answer Supabase's gateway in time: {what}")
     if said.code and not said.page:
