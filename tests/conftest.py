@@ -21,10 +21,11 @@ settings.register_profile("busy machine", deadline=None, suppress_health_check=[
 settings.load_profile("busy machine")
 CHECKOUT = Path(__file__).parent.parent
 LONGEST = ("test_kills", "test_option_kills", "test_seven_days", "test_option_trend_day", "test_option_roll",
-           "test_outside_clients", "test_batches", "test_custom_indicators", "test_tickers", "test_versions", "test_sim_days",
-           "test_following", "test_stream_faults", "test_kill_moments", "test_index_fallback", "test_simulator",
-           "test_demo", "test_trimmed", "test_sim_option_tape", "test_sim_market", "test_sim_option_tapes",
-           "test_database_away", "test_observing")  # fmt: skip
+           "test_three_sinks", "test_outage_day", "test_outside_clients", "test_batches", "test_custom_indicators",
+           "test_tickers", "test_versions", "test_sim_days", "test_following", "test_stream_faults",
+           "test_kill_moments", "test_index_fallback", "test_simulator", "test_demo", "test_trimmed",
+           "test_sim_option_tape", "test_sim_market", "test_sim_option_tapes", "test_database_away",
+           "test_observing")  # fmt: skip
 """By name of the file, the longest first."""
 APART = ("test_outside_clients", "test_option_kills", "test_stream_faults", "test_kill_moments", "test_index_fallback",
          "test_simulator", "test_sim_days", "test_following")  # fmt: skip

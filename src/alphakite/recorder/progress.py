@@ -1,7 +1,7 @@
 """How far the tables are behind the journal, how fast that shrinks, and how long it will take.
 
 In:   both positions, again and again.      Out:  a CatchUpStatus, None while the tables are up to date, or nearly.
-Rates are those of the last `WINDOW_S` seconds of wall time.
+Rates are those of the last `WINDOW_S` seconds of wall time, from when something was last begun to be committed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class Progress:
         """What to show now. Args: committed_us: 0: nothing is committed yet, and it is not known how far behind."""
         now = Look(self._clock(), appended, committed, committed_us)
         self._looks.append(now)
-        while len(self._looks) > 2 and now.wall_s - self._looks[1].wall_s >= WINDOW_S:
+        while len(self._looks) > 2 and (
+            now.wall_s - self._looks[1].wall_s >= WINDOW_S or self._looks[0].committed == self._looks[1].committed
+        ):
             self._looks.popleft()
         behind, behind_s = appended - committed, max(0.0, (now_us - committed_us) / 1e6) if committed_us else 0.0
         if behind < BEHIND_RECORDS or (committed_us and behind_s < BEHIND_S):
