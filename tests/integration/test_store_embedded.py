@@ -284,7 +284,7 @@ def test_no_way_for_root(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_database_of_a_folder(data: Path) -> None:
     """Database: looking does not start it; using starts and migrates it; closing stops it."""
-    settings = SimpleNamespace(data_dir=data, database_url="")
+    settings = SimpleNamespace(data_dir=data, database_url="", supabase_url="")
     looking, using = Database(settings), Database(settings)
     with pytest.raises(UnavailableError):
         await looking.connect(start=False)

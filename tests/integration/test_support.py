@@ -117,7 +117,7 @@ def test_an_empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
 
 async def _gap(data: Path) -> None:
-    settings = type("S", (), {"data_dir": data, "database_url": ""})()
+    settings = type("S", (), {"data_dir": data, "database_url": "", "supabase_url": ""})()
     database = Database(settings)
     try:
         connection = await database.connect()
