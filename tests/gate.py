@@ -1,6 +1,6 @@
 """A TCP gate of the tests: passes connections on to a server, until it is shut.
 
-Runs in a thread of its own. Shut, it ends the connections that it has, and each new one at once.
+Runs beside the test. Shut, it ends the connections that it has, and each new one at once.
 """
 
 from __future__ import annotations
@@ -8,8 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Self
+
+from tests.beside import beside
 
 CHUNK_BYTES = 65_536
 
@@ -19,8 +22,7 @@ class Gate:
 
     def __init__(self, host: str, port: int, delay_s: float = 0.0) -> None:
         self._place, self._delay_s = (host, port), delay_s
-        self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop
         self._held: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = True
@@ -48,15 +50,19 @@ class Gate:
         self._loop.call_soon_threadsafe(change)
         assert done.wait(10)
 
-    async def _serve(self, started: threading.Event) -> None:
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """For the length of a block."""
+        self._loop = asyncio.get_running_loop()
         server = await asyncio.start_server(self._come, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
-        started.set()
-        await self._stop.wait()
-        server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _come(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._pass(reader, writer))
@@ -95,17 +101,5 @@ class Gate:
 @contextmanager
 def gate(host: str, port: int, delay_s: float = 0.0) -> Iterator[Gate]:
     """Open for the length of a block, as long as nobody shuts it."""
-    made, started = Gate(host, port, delay_s), threading.Event()
-
-    def run() -> None:
-        with contextlib.closing(made._loop):
-            made._loop.run_until_complete(made._serve(started))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        assert started.wait(10)
+    with beside(Gate(host, port, delay_s).running()) as made:
         yield made
-    finally:
-        made._loop.call_soon_threadsafe(made._stop.set)
-        thread.join()

@@ -10,10 +10,7 @@ Every sink has its own batch size, so that commits fall at other moments. Where 
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import dataclasses
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from tests import pooler
+from tests.beside import beside
 from tests.contract.conftest import ROLES, named, run_sql
 from tests.harness import Recording, output
 from tests.migration.servers import programs, running
@@ -127,30 +125,6 @@ def plain_server(folder: Path) -> Iterator[Endpoint]:
         yield endpoint
 
 
-@contextmanager
-def in_a_thread(project: Project) -> Iterator[Project]:
-    """A project that answers while the test waits for processes."""
-    started, stop, loop = threading.Event(), asyncio.Event(), asyncio.new_event_loop()
-
-    async def serve() -> None:
-        async with project.running():
-            started.set()
-            await stop.wait()
-
-    def run() -> None:
-        with contextlib.closing(loop):
-            loop.run_until_complete(serve())
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        assert started.wait(10)
-        yield project
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-
-
 def recorded(folder: Path, server: Endpoint, name: str, *tape: str, settings: dict[str, str]) -> Recorded:
     """Record a tape to its session's end into every sink at once. Args: name: of the session."""
     found = Recorded()
@@ -167,7 +141,7 @@ def recorded(folder: Path, server: Endpoint, name: str, *tape: str, settings: di
             urls["pooled"] = held.enter_context(pooler.pooled(urls["pooled"]))
         for url in urls.values():
             output("migrate", env={"DATABASE_URL": url})
-        held.enter_context(in_a_thread(project))
+        held.enter_context(beside(project.running()))
         env = {sink: {"DATABASE_URL": url} for sink, url in urls.items()} | {"embedded": {}}
         env["rest"] = {"SUPABASE_URL": project.url, "SUPABASE_SERVICE_ROLE_KEY": SECRET_KEY}
         recordings = {}

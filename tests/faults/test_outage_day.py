@@ -18,7 +18,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from tests.acceptance.sinks import in_a_thread, plain_server
+from tests.acceptance.sinks import plain_server
+from tests.beside import beside
 from tests.contract.conftest import named, run_sql
 from tests.gate import Gate, gate
 from tests.harness import Recording, Status, output
@@ -210,7 +211,7 @@ def test_a_day_without_the_database(sink: str, day: Day, server: Endpoint, calm:
     """Its rows are those of a recording that nothing disturbed."""
     url = database(server, f"away_{sink}_{day.speed}")
     with ExitStack() as held:
-        project = held.enter_context(in_a_thread(Project(url)))
+        project = held.enter_context(beside(Project(url).running()))
         place = urlsplit(url if sink == "plain" else project.url)
         assert place.hostname is not None and place.port is not None
         between = held.enter_context(gate(place.hostname, place.port, WAY_S))

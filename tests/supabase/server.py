@@ -9,7 +9,6 @@ PATCH and DELETE with filters. Not: embedding, `or`, JSON paths, CSV.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 import hashlib
@@ -407,9 +406,3 @@ async def _insert(
     status = 200 if row["inserted"] == "0" else 201  # 200: all were updates
     headers = {"Content-Range": f"*/{row['n'] if prefer.get('count') else '*'}"}
     return status, headers, row["body"]
-
-
-async def running_until(project: Project, stop: asyncio.Event) -> None:
-    """For threads that have no block of their own."""
-    async with project.running():
-        await stop.wait()
