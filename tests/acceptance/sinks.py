@@ -24,7 +24,7 @@ from tests.beside import beside
 from tests.contract.conftest import ROLES, named, run_sql
 from tests.harness import Recording, output
 from tests.migration.servers import programs, running
-from tests.supabase.misfortunes import DROPPED_AFTER, DROPPED_BEFORE, Fault, page, raised, said
+from tests.supabase.misfortunes import SURVIVED, Fault
 from tests.supabase.server import SECRET_KEY, Project
 
 from alphakite.store.cluster import Endpoint
@@ -33,50 +33,13 @@ EXPORTED = ("equity_data", "indicators", "option_prices", "stream_gaps")
 PLAYED = ("--speed", "max", "--align", "second", "--on-disconnect", "hold")
 BATCH_SIZES = {"embedded": "500", "plain": "333", "pooled": "150", "rest": "200"}
 LASTS_S = 220.0
-SOON = {"Retry_After": "0.05"}
-KINDS = [
-    said(401, None, "Invalid API key"),
-    said(401, "PGRST301", "JWT expired"),
-    said(402, None, "exceed_db_size_quota", **SOON),
-    said(403, "42501", "permission denied for function recorder_write"),
-    page(403),
-    said(404, "PGRST202", "Could not find the function public.recorder_write in the schema cache"),
-    said(405, "25006", "cannot execute UPDATE in a read-only transaction"),
-    said(409, "23505", "duplicate key value violates unique constraint"),
-    page(413),
-    said(429, None, "Too many requests", **SOON),
-    said(500, "57014", "canceling statement due to statement timeout"),
-    page(500),
-    page(502, after=True),
-    said(503, "PGRST001", "Database client error. Retrying the connection."),
-    said(503, "PGRST002", "Could not query the database for the schema cache. Retrying.", **SOON),
-    said(504, "PGRST003", "Timed out acquiring connection from connection pool."),
-    page(504, after=True),
-    page(520),
-    page(524, after=True),
-    said(540, None, "Project paused", **SOON),
-    said(544, None, "Project API gateway timeout"),
-    page(200),
-    page(200, after=True),
-    page(302),
-    Fault("200 empty", 200, b" "),
-    Fault("200 of another", 200, b'{"ok": true}', after=True),
-    DROPPED_BEFORE,
-    DROPPED_AFTER,
-    raised("25006"),
-    raised("40P01"),
-    raised("53100"),
-    raised("57014"),
-    raised("57P01"),
-]
-"""What a recorder lives through. What stops it (500/21000, 400) is in tests/supabase/test_rest_sink.py."""
 WELL = Fault("none")
 """A request that is served as it should be."""
 
 
 def plan() -> list[Fault]:
     """Each kind, those of which the commit is uncertain twice more; a served request between, now and then none."""
-    chosen = KINDS + [one for one in KINDS if one.after or one.drop or one.sql] * 2
+    chosen = SURVIVED + [one for one in SURVIVED if one.after or one.drop or one.sql] * 2
     faults = [dataclasses.replace(WELL, path="recorder_open"), WELL]
     for at, fault in enumerate(chosen):
         faults += [fault] if at % 5 == 4 else [fault, WELL]
