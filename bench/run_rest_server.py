@@ -6,7 +6,7 @@ import asyncio
 
 import uvloop
 
-from bench import rest_project
+from bench import borrowed
 from bench.child import listen, say
 
 
@@ -15,7 +15,7 @@ async def main() -> None:
     told = listen()
     if told is None:
         return
-    async with rest_project.Project(told["dsn"]).running() as project:
+    async with borrowed.Project(told["dsn"]).running() as project:
         say(url=project.url)
         await asyncio.get_running_loop().run_in_executor(None, listen)
 

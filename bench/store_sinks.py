@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import importlib
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
@@ -30,10 +29,9 @@ from alphakite.store import migrate
 from alphakite.store.cluster import Endpoint
 from alphakite.store.postgres import PostgresSink
 from alphakite.store.rest import RestSink
-from bench import pooler
+from bench.borrowed import ROLES, SECRET_KEY, pooler
 from bench.child import Child, ChildError, family
 from bench.report import table
-from bench.rest_project import ROLES, SECRET_KEY
 from bench.store_rows import JOURNAL, Objects, make_batches, make_option_batches, objects
 
 TABLES = ("equity_data", "indicators", "option_prices")
@@ -70,11 +68,10 @@ async def compare(endpoint: Endpoint, rows: int, batch: int, rounds: int, scratc
         "options with model values": make_option_batches(rows, batch),
     }
     found: dict[str, Any] = {}
-    # its socket's path must be short
-    with ExitStack() as held, tempfile.TemporaryDirectory(prefix="pooler-") as folder:
+    with ExitStack() as held:
         server = held.enter_context(Child("run_rest_server", scratch=scratch))
         server.tell(dsn=endpoint.dsn)
-        pooled = held.enter_context(pooler.running(endpoint.dsn, Path(folder) / "p")) if pooler.program() else None
+        pooled = held.enter_context(pooler.running(endpoint.dsn)) if pooler.PROGRAM else None
         contest = Contest(connection, endpoint, server.hear()["url"], server.pid, pooled)
         for kind, batches in kinds.items():
             found[kind] = await contest.held(batches, rounds)
@@ -89,10 +86,10 @@ async def prepare(connection: Any) -> None:
 
 
 class Contest:
-    """The contestants on one server. `pooled`: DSN and pid of PgBouncer."""
+    """The contestants on one server. `pooled`: PgBouncer."""
 
     def __init__(
-        self, connection: Any, endpoint: Endpoint, url: str, rest_pid: int, pooled: tuple[str, int] | None
+        self, connection: Any, endpoint: Endpoint, url: str, rest_pid: int, pooled: pooler.Pooler | None
     ) -> None:
         self._connection, self._endpoint, self._url = connection, endpoint, url
         self._rest_pid, self._pooled = rest_pid, pooled
@@ -139,7 +136,7 @@ class Contest:
 
     async def _sunk(self, name: str, batches: list[Batch]) -> dict[str, float]:
         async def provide() -> str:
-            return self._pooled[0] if name == POOLED and self._pooled else self._endpoint.local_dsn
+            return self._pooled.dsn if name == POOLED and self._pooled else self._endpoint.local_dsn
 
         sink = (
             RestSink(self._url, SECRET_KEY, clock_mode="feed")
@@ -153,7 +150,7 @@ class Contest:
                 if await sink.write(batch):
                     raise ChildError(f"{name} found duplicates")
 
-        between = self._rest_pid if name == REST else self._pooled[1] if name == POOLED and self._pooled else None
+        between = self._rest_pid if name == REST else self._pooled.pid if name == POOLED and self._pooled else None
         figures = await self._metered(go, between)
         await sink.close()
         return figures

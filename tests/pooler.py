@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -41,9 +42,24 @@ server_lifetime = 2
 """
 
 
+@dataclass(frozen=True)
+class Pooler:
+    """One that runs. `dsn`: of the server's database, through it."""
+
+    dsn: str
+    pid: int
+
+
 @contextmanager
 def pooled(dsn: str) -> Iterator[str]:
     """The DSN of the same database through a pooler. Args: dsn: the server's, by TCP, with its password."""
+    with running(dsn) as found:
+        yield found.dsn
+
+
+@contextmanager
+def running(dsn: str) -> Iterator[Pooler]:
+    """A pooler for the length of a block. Args: dsn: the server's, by TCP, with its password."""
     assert PROGRAM is not None
     parts, listens = urlsplit(dsn), free_port()
     with tempfile.TemporaryDirectory(prefix="pooler-") as name:
@@ -64,7 +80,7 @@ def pooled(dsn: str) -> Iterator[str]:
         try:
             until(lambda: process.poll() is not None or _listening(listens), READY_WITHIN_S, "pgbouncer")
             assert process.poll() is None, (folder / "log").read_text()[-1000:] if (folder / "log").exists() else ""
-            yield f"postgresql://visitor:{PASSWORD}@127.0.0.1:{listens}{parts.path}"
+            yield Pooler(f"postgresql://visitor:{PASSWORD}@127.0.0.1:{listens}{parts.path}", process.pid)
         finally:
             process.terminate()
             try:
