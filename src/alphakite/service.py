@@ -156,7 +156,8 @@ class Service:
             await self._supervise(capture, drain, side)
         finally:
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(sink.close(), 2.0)
+                async with asyncio.timeout(2.0):
+                    await sink.close()
             await rest.close()
             journal.close()
             await database.close()
@@ -209,8 +210,10 @@ class Service:
     async def _last_metrics(self, drain: Drain) -> None:
         self.status.state = "stopped"
         with contextlib.suppress(UnavailableError, TimeoutError):
-            await asyncio.wait_for(drain.write_metrics(), 1.0)
-            await asyncio.wait_for(drain.refresh_stats(), 2.0)
+            async with asyncio.timeout(1.0):
+                await drain.write_metrics()
+            async with asyncio.timeout(2.0):
+                await drain.refresh_stats()
 
     async def _publish_often(self, capture: Capture, drain: Drain) -> None:
         loop = asyncio.get_running_loop()

@@ -203,13 +203,18 @@ def versions() -> dict[str, Any]:
 def ask_database(settings: Settings) -> dict[str, Any]:
     """Schema version and gaps, or why not."""
     try:
-        return asyncio.run(asyncio.wait_for(ask_database_once(settings), 30))
+        return asyncio.run(ask_database_once(settings))
     except (AlphakiteError, TimeoutError, *DATABASE_ERRORS) as error:
         return {"reachable": False, "error": str(error) or type(error).__name__}
 
 
 async def ask_database_once(settings: Settings) -> dict[str, Any]:
-    """Only looks: starts no server, asks for no certain schema."""
+    """Only looks, for half a minute at most: starts no server, asks for no certain schema."""
+    async with asyncio.timeout(30):
+        return await _ask_database(settings)
+
+
+async def _ask_database(settings: Settings) -> dict[str, Any]:
     database = Database(settings)
     try:
         connection = await database.connect(start=False, check=False)

@@ -21,7 +21,6 @@ import asyncio
 import shutil
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from alphakite import log
@@ -29,20 +28,22 @@ from alphakite.clock import Clock
 from alphakite.config import Settings
 from alphakite.errors import AlphakiteError, TransientError, UnavailableError
 from alphakite.metrics import Status
+from alphakite.recorder.ending import wait_within
 from alphakite.store import archive
 from alphakite.store.faults import DATABASE_ERRORS
 from alphakite.store.forecast import Forecast, forecast
 from alphakite.store.partitions import DAY_US
 from alphakite.store.size import Removed, Size
+from alphakite.store.tables import instant
 
 WARN_SHARE, THIN_SHARE, STOP_SHARE, RESUME_SHARE = 0.80, 0.90, 0.95, 0.94
 LOOK_S, CROWDED_LOOK_S = 60.0, 10.0
-ROW_BYTES = 400
-"""More than a row of any table takes with its indexes: rows written since the last look are counted as so much."""
+ROW_BYTES = 600
+"""More than a row of any table takes with its indexes (docs/database.md, What it takes): rows written since the last
+look are counted as so much."""
 OPTIONS, METRICS = ("option_prices", "option_images"), ("streaming_metrics",)
 GROUPS = (("equity_data",), ("indicators", "indicator_values"), OPTIONS, METRICS)
 """Tables of which a day goes in one transaction."""
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PACKED = 0.25
 """Of an archive no more than this is expected of what the day takes in the database: it is compressed."""
 
@@ -124,10 +125,7 @@ class Governor:
                 self._log.warning("governor_failed", error=str(error), next_step=error.next_step)
             near = self._status.room.state not in ("ok", "unknown")
             self._crowded.clear()
-            try:
-                await asyncio.wait_for(self._crowded.wait(), CROWDED_LOOK_S if near else LOOK_S)
-            except TimeoutError:
-                continue
+            await wait_within(self._crowded, CROWDED_LOOK_S if near else LOOK_S)
 
     async def _measure(self) -> Size:
         async with self._measuring:
@@ -275,7 +273,7 @@ def days_over(size: Size, tables: tuple[str, ...], at_us: int) -> list[int]:
 
 def utc_day(low_us: int) -> str:
     """`2026-11-24`: the day (UTC) that begins then."""
-    return (EPOCH + timedelta(microseconds=low_us)).date().isoformat()
+    return f"{instant(low_us):%Y-%m-%d}"
 
 
 def forecast_words(seen: Forecast, *, limited: bool) -> str:

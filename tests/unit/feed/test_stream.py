@@ -398,6 +398,33 @@ async def test_a_late_answer_still_counts(client: Client, monkeypatch: pytest.Mo
     assert await stream.reconcile({EQUITIES: ("QQQ",)}) == []
 
 
+async def test_an_answer_at_the_moment_of_a_cancellation_does_not_hide_it(client: Client) -> None:
+    """Whoever is ended while Schwab answers ends: a task that swallowed it would go on, and its end be waited for."""
+    stream = await client.connect()
+    await stream.login("the token")
+    loop = asyncio.get_running_loop()
+    asking = asyncio.create_task(stream.reconcile({EQUITIES: ("QQQ",)}))
+
+    def ended_meanwhile(_text: bytes) -> None:
+        loop.call_soon(asking.cancel)
+
+    client.on_text = ended_meanwhile
+    async with asyncio.timeout(DEADLINE_S):
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+
+async def test_the_end_at_the_moment_of_a_cancellation_does_not_hide_it(client: Client) -> None:
+    stream = await client.connect()
+    running = asyncio.create_task(stream.run(DEADLINE_S))
+    await asyncio.sleep(0)
+    stream.ended.add_done_callback(lambda _ended: running.cancel())
+    stream.close()
+    async with asyncio.timeout(DEADLINE_S):
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+
 async def test_a_late_cap_is_remembered(client: Client) -> None:
     """An answer to nothing that is known: its cap holds from now on."""
     stream = await client.connect()

@@ -106,12 +106,14 @@ class CallbackListener:
         self._open.add(task)
         try:
             with contextlib.suppress(OSError, EOFError, TimeoutError, ValueError, asyncio.LimitOverrunError):
-                await asyncio.wait_for(self._answer(reader, writer), REQUEST_WITHIN_S)
+                async with asyncio.timeout(REQUEST_WITHIN_S):
+                    await self._answer(reader, writer)
         finally:
             self._open.discard(task)
             writer.close()
             with contextlib.suppress(OSError, TimeoutError):
-                await asyncio.wait_for(writer.wait_closed(), 1.0)
+                async with asyncio.timeout(1.0):
+                    await writer.wait_closed()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request, one answer. The target is told only after its page is on the way."""

@@ -199,7 +199,8 @@ class SchwabStream(picows.WSListener):
         while True:
             self._heard = False
             with contextlib.suppress(TimeoutError):
-                return str(await asyncio.wait_for(asyncio.shield(self.ended), silence_s))
+                async with asyncio.timeout(silence_s):
+                    return str(await asyncio.shield(self.ended))
             if not self._heard:
                 self.close()
                 return self.ending.reason if self.ending is not None else "silence"
@@ -338,7 +339,8 @@ class SchwabStream(picows.WSListener):
 
     async def _answered(self, answer: asyncio.Future[tuple[int, str]], command: str) -> tuple[int, str]:
         try:
-            return await asyncio.wait_for(answer, ANSWER_TIMEOUT_S)
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                return await answer
         except TimeoutError as error:
             raise TransientError(
                 f"no answer to {command} within {ANSWER_TIMEOUT_S:.0f} s", next_step="it is tried again"
