@@ -236,7 +236,7 @@ async def test_a_stranger_loads_it_again(connection: Any, server: Endpoint, tmp_
         path = tmp_path / f"{table}-2026-11-20.csv.gz"
         if way == "psql":
             if (psql := shutil.which("psql")) is None:
-                pytest.skip("no psql")
+                pytest.skip("no psql here: apt-get install postgresql-client")
             command = f"\\copy again from program 'gzip -dc {path}' csv header"
             await asyncio.to_thread(subprocess.run, [psql, "-qX", server.dsn, "-c", command], check=True, timeout=60)
         else:

@@ -222,10 +222,9 @@ async def test_lint(run: Run, reader: Any, request: pytest.FixtureRequest) -> No
         await reader.execute("drop table public.bare")
 
 
-async def test_the_database_of_a_project_is_not_ours(run: Run, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("run", ["rest"], indirect=True)
+async def test_the_database_of_a_project_is_not_ours(run: Run) -> None:
     """By its REST interface alone: neither started nor stopped, no DSN, and status asks it."""
-    if "rest" not in request.node.name:
-        pytest.skip("of REST alone")
     for action in ("start", "stop"):
         code, _, err = await run("db", action)
         assert code == 2 and "Supabase" in err

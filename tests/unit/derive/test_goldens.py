@@ -129,8 +129,9 @@ def test_the_published_vector() -> None:
 
 def test_sma9_equals_talib() -> None:
     """Bar for bar on the vector, TA-Lib computing beside us."""
-    numpy = pytest.importorskip("numpy")
-    talib = pytest.importorskip("talib")
+    import numpy
+    import talib
+
     candles = vector()
     theirs = talib.SMA(numpy.array([one.close / PRICE_SCALE for one in candles]), 9)
     bars = Bars()
