@@ -24,13 +24,11 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from alphakite.store.copying import CHUNK_BYTES, WITHIN_S, copy_out
 from alphakite.store.tables import instant
 
-CHUNK_BYTES = 1 << 20
 LEVEL = 4
 """Of gzip: half the time of 6 for a few per cent more."""
-WITHIN_S = 3600.0
-"""For one table."""
 SCHEMA = 1
 ORDER = {
     "equity_data": "ticker, timestamp, journal_no, seq, item",
@@ -140,46 +138,28 @@ async def verified(connection: Any, folder: Path, low_us: int, high_us: int, tab
 @contextlib.asynccontextmanager
 async def _one_moment(connection: Any) -> AsyncIterator[None]:
     """A snapshot. A host's limit for statements is not one for archiving."""
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
+    snapshot = connection.transaction(isolation="repeatable_read", readonly=True)
+    await snapshot.start()
+    try:
         await connection.execute(f"set local statement_timeout = '{WITHIN_S:.0f}s'")
         yield
+    finally:
+        if not connection.is_closed():  # a cancellation closes it, and must not be hidden by what that leads to
+            await snapshot.rollback()
 
 
 async def _stream(connection: Any, table: str, low_us: int, high_us: int, take: Callable[[bytes], Any]) -> int:
-    """A day's rows in key order as CSV, handed on from a thread in large pieces; how many there were."""
+    """A day's rows in key order as CSV, handed on in pieces; how many there were."""
     columns = await connection.fetch(COLUMNS_SQL, f"public.{table}")
     shown = ", ".join(f'{SHOWN.get(kind, "{0}").format(f"v.{name}")} as "{name}"' for name, kind in columns)
     order = ", ".join(f"v.{name}" for name in ORDER[table].split(", "))
-    gathered = bytearray()
-    packing: asyncio.Future[Any] | None = None
-
-    async def gather(data: bytes) -> None:
-        gathered.extend(data)
-        if len(gathered) >= CHUNK_BYTES:
-            await hand_on()
-
-    async def hand_on() -> None:
-        """One piece is packed while the next is gathered."""
-        nonlocal packing
-        if packing is not None:
-            await packing
-        packing = asyncio.ensure_future(asyncio.to_thread(take, bytes(gathered)))
-        gathered.clear()
-
-    try:
-        answer = await connection.copy_from_query(
-            f"select {shown} from public.{table} v where v.timestamp >= '{_text(low_us)}'::timestamptz"
-            f" and v.timestamp < '{_text(high_us)}'::timestamptz order by {order}",
-            output=gather,
-            format="csv",
-            header=True,
-            timeout=WITHIN_S,
-        )
-        await hand_on()
-    finally:
-        if packing is not None:
-            await packing
-    return int(str(answer).split()[-1])
+    return await copy_out(
+        connection,
+        f"select {shown} from public.{table} v where v.timestamp >= '{_text(low_us)}'::timestamptz"
+        f" and v.timestamp < '{_text(high_us)}'::timestamptz order by {order}",
+        take,
+        chunk_bytes=CHUNK_BYTES,
+    )
 
 
 @contextlib.contextmanager
