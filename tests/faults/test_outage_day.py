@@ -60,12 +60,12 @@ class Day:
 
 SYMBOLS = ("SPY", "QQQ", "IWM", "DIA", "AAPL", "MSFT")
 SHORT = Day(
-    ("--session", "2026-11-20", "--start", "18:10", "--end", "19:45",
+    ("--session", "2026-11-20", "--start", "18:40", "--end", "19:45",
      *(part for one in SYMBOLS for part in ("--symbol", one))),
-    speed=200, away_s=HOUR_S // 20, back_s=HOUR_S * 21 // 20, same_from="2026-11-20T18:11:00-05:00",
+    speed=100, away_s=HOUR_S // 40, back_s=HOUR_S * 21 // 40, same_from="2026-11-20T18:41:00-05:00",
     last_us=1_795_221_895 * SECOND_US,
 )  # fmt: skip
-"""An hour of an evening with six tickers."""
+"""Half an hour of an evening with six tickers."""
 LONG = Day(
     ("--session", "2026-11-19", "--days", "2", "--start", "09:20", "--end", "16:10", "--symbol", "SPY"),
     speed=400, away_s=HOUR_S // 2, back_s=HOUR_S * 24 + HOUR_S // 2, same_from="2026-11-19T09:25:00-05:00",
