@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -105,11 +106,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
 
 
 def rows_of(day: Day, url: str) -> dict[str, list[dict[str, str]]]:
-    """What `alphakite export` says, without where in the journal it is from."""
-    found = {}
+    """What `alphakite export` says, without where in the journal it is from, and without the tape's last seconds: there
+    the recorder is stopped or the tape ends, whichever comes first.
+    """
+    found, end = {}, f"{datetime.fromtimestamp(day.last_us / SECOND_US, UTC):%Y-%m-%dT%H:%M:%S}"
     for table in TABLES:
         text = output("export", table, "--from", day.same_from, env={"DATABASE_URL": url})
-        rows = csv.DictReader(StringIO(text))
+        rows = [row for row in csv.DictReader(StringIO(text)) if (row.get("timestamp") or row["start_at"]) < end]
         found[table] = [{name: value for name, value in row.items() if name not in WHERE_FROM} for row in rows]
     return found
 
